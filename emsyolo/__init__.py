@@ -1,0 +1,3 @@
+"""Spiking object detectors that people can train, convert, measure and deploy."""
+
+__version__ = "0.1.0"

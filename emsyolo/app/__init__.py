@@ -1,0 +1,9 @@
+"""From configs to objects: with the scripts, the only reader of Hydra. Python users enter by `build_detector`."""
+
+from emsyolo.app.build import build_detector
+from emsyolo.app.evaluate import evaluate
+from emsyolo.app.predict import predict
+from emsyolo.app.run import run
+from emsyolo.app.train import train
+
+__all__ = ["build_detector", "evaluate", "predict", "run", "train"]

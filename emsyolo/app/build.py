@@ -1,0 +1,80 @@
+"""From a config to objects."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from emsyolo.app.config import compose_config
+from emsyolo.dataset.datamodule import DataModule
+from emsyolo.geometry.anchors import kmeans_anchors, shape_iou
+from emsyolo.model.detector import Detector
+
+log = logging.getLogger(__name__)
+LEVELS = 2
+ANCHORS_PER_LEVEL = 3
+
+
+def data_of(cfg: DictConfig) -> DataModule:
+    """The data set of a config."""
+    return instantiate(cfg.dataset, _convert_="all")
+
+
+def detector_of(cfg: DictConfig) -> Detector:
+    """The detector of a config whose classes and anchors are known."""
+    return instantiate(cfg.model, _convert_="all")
+
+
+def fit_to_data(cfg: DictConfig, data: DataModule) -> None:
+    """Fill in what the data decides: the number of classes and, for `anchors: auto`, the anchors (printed)."""
+    OmegaConf.update(cfg, "model.num_classes", len(data.class_names))
+    if cfg.model.anchors != "auto":
+        return
+    sizes = data.train.box_sizes(data.size_hw)
+    anchors = kmeans_anchors(sizes, LEVELS * ANCHORS_PER_LEVEL)
+    fit = shape_iou(sizes, anchors).max(axis=1).mean()
+    per_level = anchors.round(1).reshape(LEVELS, ANCHORS_PER_LEVEL, 2).tolist()
+    log.info("anchors: auto, k-means on %d boxes (mean IoU %.3f): %s", len(sizes), fit, per_level)
+    OmegaConf.update(cfg, "model.anchors", per_level, merge=False)
+
+
+def build_detector(model: str, num_classes: int, T: int, overrides: Sequence[str] = ()) -> Detector:
+    """A detector by the name of its config, freshly initialised.
+
+    Args:
+        model: option of the group `model`, for example `ems_resnet34`.
+        num_classes: K.
+        T: time steps.
+        overrides: as on the command line, for example `["model.width=0.5", "neuron.v_threshold=0.3"]`. The anchors are
+            those published for COCO unless `model.anchors=[[[w,h],...],[[w,h],...]]` is given.
+
+    Raises:
+        ValueError: a value outside its range.
+        hydra.errors.HydraException: a config or key that does not exist.
+    """
+    cfg = compose_config("train", ["dataset=coco", f"model={model}", f"T={T}", *overrides])
+    OmegaConf.update(cfg, "model.num_classes", num_classes)
+    return detector_of(cfg)
+
+
+def device_of(name: str) -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        ValueError: a device that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device={name}: no CUDA device is available; use device=cpu")
+    return torch.device(name)
+
+
+def plain(cfg: DictConfig) -> Any:
+    """A config as plain lists and dictionaries, its interpolations kept, as checkpoints store it."""
+    return OmegaConf.to_container(cfg, resolve=False)

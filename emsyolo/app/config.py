@@ -1,0 +1,162 @@
+"""Configs: composing them outside a script, finding a run, and bringing a checkpoint's config back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from emsyolo.trainer.fit import BEST, LAST
+from emsyolo.weights.checkpoint import Weights, read_weights
+
+# What a checkpoint decides, unless it is typed.
+FROM_CHECKPOINT = ("T", "model", "neuron")
+
+
+def conf_dir() -> Path:
+    """The folder of the configs: beside the package in a clone, inside it in a wheel."""
+    package = Path(__file__).resolve().parents[1]
+    beside = package.parent / "conf"
+    return beside if beside.is_dir() else package / "conf"
+
+
+def compose_config(name: str, overrides: Sequence[str]) -> DictConfig:
+    """A config as a script would see it; works inside a Hydra program, too, whose state is put back."""
+    state = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return compose(name, overrides=list(overrides))
+    finally:
+        GlobalHydra.instance().hydra = state
+
+
+def newest_run(runs_dir: Path, dataset: str, model: str | None, file: str) -> Path:
+    """The newest checkpoint of runs on a data set (and of a model, if given).
+
+    Args:
+        runs_dir: the folder of all runs.
+        dataset: option of the group `dataset`.
+        model: option of the group `model`, or None for any.
+        file: `best.ckpt` or `last.ckpt`.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    found = list(runs_dir.glob(f"{dataset}/{model or '*'}/**/checkpoints/{file}"))
+    if not found:
+        raise FileNotFoundError(
+            f"no run on dataset={dataset}{f' with model={model}' if model else ''} under {runs_dir}/: looked for "
+            f"{dataset}/{model or '*'}/**/checkpoints/{file}; train one (python train.py dataset={dataset}"
+            f"{f' model={model}' if model else ''}) or give checkpoint=PATH"
+        )
+    return max(found, key=lambda path: path.stat().st_mtime)
+
+
+def _typed_choice(group: str) -> str | None:
+    """The option of a group if it was typed on the command line."""
+    typed = any(key == group for key, _ in _typed())
+    return HydraConfig.get().runtime.choices[group] if typed else None
+
+
+def _typed() -> list[tuple[str, str]]:
+    """What was typed: keys or groups, and the sign (`+`, `~` or nothing) before each."""
+    parsed = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+    return [(p.key_or_group, "~" if p.is_delete() else "+" if p.is_add() else "") for p in parsed]
+
+
+def overlay(saved: DictConfig, typed: DictConfig, keys: Sequence[str] | None = None) -> DictConfig:
+    """A saved config with what was typed now laid over it.
+
+    Args:
+        saved: of the checkpoint, not resolved.
+        typed: as composed now.
+        keys: only what lies under these keys; None: all.
+    """
+    result = saved.copy()
+    with open_dict(result):
+        for key, sign in _typed():
+            path = key.replace("/", ".").split("@")[0]
+            if keys is not None and path.split(".")[0] not in keys:
+                continue
+            if sign == "~":
+                parent, _, last = path.rpartition(".")
+                (OmegaConf.select(result, parent) if parent else result).pop(last, None)
+            else:
+                OmegaConf.update(result, path, _raw(typed, path), merge=False, force_add=True)
+    return result
+
+
+def _raw(cfg: DictConfig, path: str) -> Any:
+    """The value under a dotted path, its interpolations unresolved."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=False)
+    for part in path.split("."):
+        plain = plain[part]
+    return plain
+
+
+def saved_config(weights: Weights) -> DictConfig:
+    """The config of the training that made the weights, not resolved."""
+    return OmegaConf.create(weights.config["config"])
+
+
+def find_checkpoint(cfg: DictConfig) -> Weights:
+    """The weights that evaluate and predict were asked for: `checkpoint=`, or the newest run that fits."""
+    if cfg.checkpoint is not None:
+        return read_weights(Path(cfg.checkpoint))
+    dataset = HydraConfig.get().runtime.choices["dataset"]
+    return read_weights(newest_run(Path(cfg.runs_dir), dataset, _typed_choice("model"), BEST))
+
+
+def with_checkpoint(cfg: DictConfig, weights: Weights) -> DictConfig:
+    """The config of a task on a checkpoint: model, T, neuron and anchors from it unless typed.
+
+    The data set comes from the checkpoint, too, when only `checkpoint=` was typed.
+    """
+    saved = saved_config(weights)
+    merged = overlay(saved, cfg, FROM_CHECKPOINT)
+    result = cfg.copy()
+    with open_dict(result):
+        for key in FROM_CHECKPOINT:
+            result[key] = _raw(merged, key)
+        if cfg.checkpoint is not None and _typed_choice("dataset") is None:
+            result.dataset = _raw(overlay(saved, cfg, ("dataset",)), "dataset")
+        typed = {key for key, _ in _typed()}
+        if "model" in typed:  # another architecture, for the same classes and anchors
+            result.model.num_classes = saved.model.num_classes
+            if "model.anchors" not in typed:
+                result.model.anchors = saved.model.anchors
+    return result
+
+
+def run_folder(runs_dir: str, resume: str | None, dataset: str, model: str, now: str) -> str:
+    """The folder of a training: a new one, or that of the run that is gone on with. A resolver of OmegaConf."""
+    if resume is None:
+        return str(Path(runs_dir) / dataset / model / now)
+    try:
+        return str(resumed_checkpoint(Path(runs_dir), resume, dataset, model).parents[1])
+    except FileNotFoundError:  # said by the task itself, in one line
+        return str(Path(runs_dir) / dataset / model / now)
+
+
+def resumed_checkpoint(runs_dir: Path, resume: str, dataset: str, model: str) -> Path:
+    """The checkpoint that `resume=PATH|last` means; `last` is the newest of the data set and model.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if resume == "last":
+        return newest_run(runs_dir, dataset, model, LAST)
+    path = Path(resume)
+    if not path.is_file():
+        raise FileNotFoundError(f"resume={resume}: no such file; give the path of a run's {LAST}, or resume=last")
+    return path.resolve()
+
+
+OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)

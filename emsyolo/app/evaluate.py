@@ -1,0 +1,63 @@
+"""The task of evaluate.py."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from emsyolo.app.build import data_of, detector_of, device_of
+from emsyolo.app.config import find_checkpoint, with_checkpoint
+from emsyolo.app.measure import measure
+from emsyolo.weights.checkpoint import load_weights
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(cfg: DictConfig) -> float:
+    """Measure a checkpoint on the validation set; files go to `runs/<dataset>/<model>/<time>/`.
+
+    Returns:
+        mAP.
+
+    Raises:
+        ValueError: the data set's classes are not those that the checkpoint was trained on.
+    """
+    weights = find_checkpoint(cfg)
+    cfg = with_checkpoint(cfg, weights)
+    log.info(
+        "checkpoint %s (model %s, trained on %s)", weights.path, weights.config["model"], weights.config["dataset"]
+    )
+    data = data_of(cfg)
+    if list(data.class_names) != list(weights.config["class_names"]):
+        raise ValueError(
+            f"dataset {data.name} has the classes {list(data.class_names)}, the checkpoint {weights.path} was trained on "
+            f"{weights.config['class_names']}; evaluate it on a data set with the same classes"
+        )
+    detector = detector_of(cfg)
+    load_weights(detector, weights)
+    detector.to(memory_format=torch.channels_last).to(device_of(cfg.device))
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.MULTIRUN:
+        out = Path(hydra_config.runtime.output_dir)
+    else:
+        out = Path(cfg.runs_dir) / data.name / weights.config["model"] / time.strftime("%Y-%m-%d_%H-%M-%S")
+    out.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(cfg, out / "config.yaml")
+    metrics = measure(
+        detector,
+        data,
+        instantiate(cfg.postprocess),
+        out=out,
+        facts={"checkpoint": str(weights.path), "dataset": data.name, "model": weights.config["model"]},
+        score_threshold=cfg.score_threshold,
+        sheet_images=cfg.sheet_images,
+        **cfg.energy,
+    )
+    return float(metrics["mAP"] or 0.0)

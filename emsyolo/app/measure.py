@@ -1,0 +1,122 @@
+"""Everything that `metrics.json` says of a detector on a data set, and the pictures that go with it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from emsyolo.dataset.datamodule import DataModule
+from emsyolo.evaluator.activity import ActivityMeter
+from emsyolo.evaluator.coco import CocoEvaluator
+from emsyolo.evaluator.speed import measure_speed
+from emsyolo.model.detector import Detector
+from emsyolo.model.postprocess import Postprocess
+from emsyolo.report.activity import firing_rates
+from emsyolo.report.boxes import contact_sheet
+from emsyolo.report.curves import precision_recall_curves
+from emsyolo.report.table import layers_table, metrics_table
+from emsyolo.types import Detections, Targets
+from emsyolo.weights.atomic import written_whole
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Shown:
+    """The images of the contact sheet, with what was found on them."""
+
+    images: list[Tensor] = field(default_factory=list)
+    detections: list[Detections] = field(default_factory=list)
+    truths: list[Targets] = field(default_factory=list)
+
+
+@torch.inference_mode()
+def measure(
+    detector: Detector,
+    data: DataModule,
+    postprocess: Postprocess,
+    *,
+    out: Path,
+    facts: dict[str, Any],
+    mac_pj: float,
+    ac_pj: float,
+    score_threshold: float = 0.3,
+    sheet_images: int = 16,
+) -> dict[str, Any]:
+    """Evaluate, print a table, and write `metrics.json` and pictures.
+
+    Args:
+        detector: on its device.
+        data: its validation set is measured.
+        postprocess: head maps to detections.
+        out: folder of the files.
+        facts: further entries of `metrics.json`: checkpoint, dataset, model.
+        mac_pj: energy of a multiply-accumulate, pJ.
+        ac_pj: energy of an accumulate, pJ.
+        score_threshold: of the boxes on the contact sheet.
+        sheet_images: number of images on the contact sheet.
+
+    Returns:
+        What is written to `metrics.json`.
+    """
+    detector.eval()
+    device = next(detector.parameters()).device
+    evaluator = CocoEvaluator(data.val.truth(), data.class_names)
+    shown = Shown()
+    loader = data.val_loader()
+    with ActivityMeter(detector) as meter:
+        for batch in track(loader, description="evaluating", transient=True):
+            found = postprocess(detector(batch.frames.to(device)))
+            meter.step(len(batch))
+            found = [Detections(d.boxes_xyxy.cpu(), d.scores.cpu(), d.labels.cpu()) for d in found]
+            evaluator.update(found, batch.samples)
+            for i in range(min(len(batch), sheet_images - len(shown.images))):
+                shown.images.append(batch.frames[0, i])
+                shown.detections.append(found[i])
+                shown.truths.append(batch.targets[i])
+
+    def run(images: int) -> object:
+        frames = batch.frames[:, :1].expand(-1, images, -1, -1, -1)
+        return postprocess(detector(frames.to(device)))
+
+    metrics = {
+        **evaluator.compute(),
+        "T": detector.T,
+        **meter.report(mac_pj=mac_pj, ac_pj=ac_pj),
+        **measure_speed(run, batch_size=data.eval_batch_size),
+        "parameters": sum(p.numel() for p in detector.parameters()),
+        **facts,
+    }
+    with written_whole(out / "metrics.json") as path:
+        path.write_text(json.dumps(metrics, indent=1) + "\n")
+    contact_sheet(
+        out / "detections.png",
+        shown.images,
+        shown.detections,
+        shown.truths,
+        data.class_names,
+        score_threshold=score_threshold,
+    )
+    precision_recall_curves(out / "precision_recall.png", *evaluator.precision_recall())
+    firing_rates(out / "firing_rates.png", metrics["layers"])
+    console = Console()
+    console.print(layers_table(metrics))
+    console.print(metrics_table(metrics))
+    impure = metrics["impure"]
+    log.info(
+        "%d of %d convolutions are not fed by 0 and 1 alone (%.1f %% of all MACs): %s",
+        len(impure),
+        len(metrics["layers"]),
+        100 * sum(row["macs"] for row in impure) / max(1, sum(row["macs"] for row in metrics["layers"])),
+        ", ".join(row["name"] for row in impure) or "none",
+    )
+    log.info("written: %s", out)
+    return metrics

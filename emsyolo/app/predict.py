@@ -1,0 +1,113 @@
+"""The task of predict.py."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.progress import track
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_image, write_png
+
+from emsyolo.app.build import detector_of, device_of
+from emsyolo.app.config import find_checkpoint, with_checkpoint
+from emsyolo.dataset.augment import Letterbox
+from emsyolo.dataset.datamodule import collate
+from emsyolo.report.boxes import draw_boxes
+from emsyolo.types import Detections, Sample, Targets
+from emsyolo.weights.atomic import written_whole
+from emsyolo.weights.checkpoint import load_weights
+
+log = logging.getLogger(__name__)
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+
+
+def image_paths(source: Path) -> list[Path]:
+    """The images that `source` means: itself, or those in the folder (not in folders within), by name.
+
+    Raises:
+        FileNotFoundError: no such file or folder.
+        ValueError: a folder without images.
+    """
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise FileNotFoundError(f"source={source}: no such file or folder; give an image or a folder of images")
+    paths = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise ValueError(f"source={source}: no image in this folder; looked for {', '.join(SUFFIXES)}")
+    return paths
+
+
+def _samples(paths: list[Path]) -> Iterator[Sample]:
+    """Images as samples without truth; an unreadable one is reported by name and left out."""
+    nothing = Targets(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool))
+    for i, path in enumerate(paths):
+        try:
+            image = decode_image(str(path), ImageReadMode.RGB)
+        except RuntimeError as error:
+            log.warning("%s cannot be read and is left out (%s)", path, str(error).splitlines()[0])
+            continue
+        yield Sample(image[None], nothing, i, path.name, (image.shape[1], image.shape[2]))
+
+
+@torch.inference_mode()
+def predict(cfg: DictConfig) -> None:
+    """Detect in an image or in each image of a folder; write annotated pictures and `predictions.json` (COCO form)."""
+    paths = image_paths(Path(cfg.source))
+    weights = find_checkpoint(cfg)
+    cfg = with_checkpoint(cfg, weights)
+    class_names = weights.config["class_names"]
+    device = device_of(cfg.device)
+    detector = detector_of(cfg)
+    load_weights(detector, weights)
+    detector.to(memory_format=torch.channels_last).to(device).eval()
+    postprocess = instantiate(cfg.postprocess)
+    letterbox = Letterbox(tuple(weights.config["config"]["dataset"]["size_hw"]))
+    out = Path(cfg.out or Path(cfg.runs_dir) / "predict" / time.strftime("%Y-%m-%d_%H-%M-%S"))
+    log.info("checkpoint %s (model %s), %d images", weights.path, weights.config["model"], len(paths))
+
+    images, results = [], []
+    for sample in track(_samples(paths), description="detecting", total=len(paths), transient=True):
+        batch = collate([letterbox(sample, lambda: sample)])  # noqa: B023
+        (found,) = postprocess(detector(batch.frames.to(device)))
+        found = Detections(found.boxes_xyxy.cpu(), found.scores.cpu(), found.labels.cpu()).to_original(batch.samples[0])
+        images.append(
+            {"id": sample.id, "file_name": sample.name, "height": sample.original_hw[0], "width": sample.original_hw[1]}
+        )
+        results += _results(sample.id, found)
+        _write_picture(out / f"{Path(sample.name).stem}.png", draw_boxes(sample.frames[0], found, class_names))
+    if not images:
+        raise ValueError(f"source={cfg.source}: none of its {len(paths)} images can be read")
+    categories = [{"id": i, "name": name} for i, name in enumerate(class_names)]
+    with written_whole(out / "predictions.json") as path:
+        path.write_text(
+            json.dumps({"images": images, "annotations": results, "categories": categories}, indent=1) + "\n"
+        )
+    log.info("%d boxes on %d images; written: %s", len(results), len(images), out)
+
+
+def _write_picture(path: Path, image: Tensor) -> None:
+    with written_whole(path) as temporary:
+        write_png(image, str(temporary))
+
+
+def _results(image_id: int, found: Detections) -> list[dict[str, object]]:
+    """One image's detections in COCO's result form: xywh in px of the original."""
+    boxes = found.boxes_xyxy.clone()
+    boxes[:, 2:] -= boxes[:, :2]
+    return [
+        {
+            "image_id": image_id,
+            "category_id": int(label),
+            "bbox": [round(v, 2) for v in box],
+            "score": round(float(score), 5),
+        }
+        for box, score, label in zip(boxes.tolist(), found.scores, found.labels, strict=True)
+    ]

@@ -1,0 +1,52 @@
+"""How a task runs: an error that the user can mend is one clear line, and a sweep goes on after it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+log = logging.getLogger(__name__)
+USER_ERRORS = (ValueError, OSError, InstantiationException, OmegaConfBaseException)
+
+
+def run(task: Callable[[DictConfig], float | None], cfg: DictConfig) -> float | None:
+    """Do a task; ends the program with status 1 and one line if it fails by its input, 130 if it is interrupted.
+
+    In a multirun the failure is recorded in the run's folder (`error.txt`) and the sweep goes on with the next run.
+    """
+    hydra_config = HydraConfig.get()
+    sweeping = hydra_config.mode == RunMode.MULTIRUN
+    out = Path(hydra_config.runtime.output_dir)
+    if sweeping:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "overrides.yaml").write_text(yaml.safe_dump(list(hydra_config.overrides.task)))
+    try:
+        return task(cfg)
+    except KeyboardInterrupt:
+        log.info("interrupted; resume=last goes on")
+        sys.exit(130)
+    except USER_ERRORS as error:
+        line = message(error)
+        log.error("error: %s", line)
+        if not sweeping:
+            sys.exit(1)
+        (out / "error.txt").write_text(line + "\n")
+        return None
+
+
+def message(error: BaseException) -> str:
+    """What an error says, in one line; of a wrapped one, the innermost."""
+    while isinstance(error, InstantiationException) and error.__cause__ is not None:
+        error = error.__cause__
+    text = str(error).strip() or type(error).__name__
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "; ".join(lines) if isinstance(error, OmegaConfBaseException) else " ".join(lines)

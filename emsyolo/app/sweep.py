@@ -1,0 +1,62 @@
+"""The end of a multirun: one table and one plot of all its runs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+from rich.console import Console
+
+from emsyolo.report.sweep import sweep_summary
+from emsyolo.report.table import sweep_table
+
+log = logging.getLogger(__name__)
+
+
+class SweepSummary(Callback):
+    """A Hydra callback; it reads the runs' files, so that it serves any launcher."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Write `sweep.png` and `sweep.json` beside the runs, and print the table."""
+        folder = Path(config.hydra.sweep.dir)
+        # A sweep over models or data sets lies in several folders of the same time.
+        runs = sorted(folder.parents[2].glob(f"*/*/{folder.name}/*/overrides.yaml"), key=_number)
+        typed = {path: dict(o.split("=", 1) for o in yaml.safe_load(path.read_text())) for path in runs}
+        if not runs:
+            return
+        first = next(iter(typed.values()))
+        keys = [k for k in first if len({row.get(k) for row in typed.values()}) > 1] or list(first)
+        rows = []
+        for path, overrides in typed.items():
+            row: dict[str, Any] = {key: _value(overrides.get(key, "")) for key in keys}
+            metrics = path.with_name("metrics.json")
+            row |= json.loads(metrics.read_text()) if metrics.exists() else {"failed": _failure(path)}
+            rows.append({**row, "folder": str(path.parent)})
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "sweep.json").write_text(json.dumps(rows, indent=1) + "\n")
+        Console().print(sweep_table(rows, keys))
+        done = [row for row in rows if "failed" not in row]
+        for row in rows:
+            if "failed" in row:
+                log.error("failed: %s: %s", row["folder"], row["failed"])
+        if done:
+            sweep_summary(folder / "sweep.png", done, keys)
+        log.info("written: %s", folder)
+
+
+def _number(path: Path) -> int:
+    return int(path.parent.name) if path.parent.name.isdigit() else 0
+
+
+def _value(text: str) -> Any:
+    return yaml.safe_load(text)
+
+
+def _failure(path: Path) -> str:
+    error = path.with_name("error.txt")
+    return error.read_text().strip() if error.exists() else "did not end"

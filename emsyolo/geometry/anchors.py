@@ -1,0 +1,82 @@
+"""Anchors: the grid they sit on, how raw maps become boxes, and how they are chosen from data."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def cell_grid(height: int, width: int, *, like: Tensor) -> Tensor:
+    """The x and y index of every cell, `[H, W, 2]`, of `like`'s dtype and device."""
+    rows = torch.arange(height, dtype=like.dtype, device=like.device)
+    columns = torch.arange(width, dtype=like.dtype, device=like.device)
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack((x, y), dim=-1)
+
+
+def decode_yolov5(raw: Tensor, stride: int, anchors: Tensor) -> Tensor:
+    """Boxes of one level in the form of YOLOv5, which EMS-YOLO uses.
+
+        xy = (2 sigmoid(t_xy) - 0.5 + cell) * stride,    wh = (2 sigmoid(t_wh))^2 * anchor
+
+    Args:
+        raw: `[N, A, H, W, >=4]`, the raw map of one level.
+        stride: px of the input per cell.
+        anchors: `[A, 2]`, width and height in px.
+
+    Returns:
+        `[N, A, H, W, 4]` xywh (centre and size) in px of the input, not clipped.
+    """
+    grid = cell_grid(raw.shape[2], raw.shape[3], like=raw)
+    xy = (2 * raw[..., 0:2].sigmoid() - 0.5 + grid) * stride
+    wh = (2 * raw[..., 2:4].sigmoid()).square() * anchors.to(raw)[None, :, None, None]
+    return torch.cat((xy, wh), dim=-1)
+
+
+def shape_iou(sizes: NDArray[np.float64], anchors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """IoU of boxes and anchors that share their centre: `[M, 2]` and `[A, 2]` (px) to `[M, A]`."""
+    overlap = np.minimum(sizes[:, None], anchors[None]).prod(axis=2)
+    union = sizes.prod(axis=1)[:, None] + anchors.prod(axis=1)[None] - overlap
+    return overlap / union
+
+
+def kmeans_anchors(sizes: NDArray[np.float64], count: int, *, seed: int = 0, restarts: int = 8) -> NDArray[np.float64]:
+    """Anchors that fit a data set's boxes: k-means under the distance 1 - IoU, smallest area first.
+
+    Redmon and Farhadi, YOLO9000, CVPR 2017, section 2 (dimension clusters). The centre of a cluster is its median,
+    which single huge boxes do not pull. The best of `restarts` starts is kept, so the result depends on `seed` alone.
+
+    Args:
+        sizes: `[M, 2]` width and height of the training boxes at the size the network sees, px, > 0.
+        count: number of anchors, over all levels.
+        seed: of the starts.
+        restarts: number of starts.
+
+    Returns:
+        `[count, 2]` width and height in px, sorted by area.
+
+    Raises:
+        ValueError: fewer boxes than anchors.
+    """
+    if len(sizes) < count:
+        raise ValueError(
+            f"anchors: auto needs at least {count} training boxes, found {len(sizes)}; give anchors instead"
+        )
+    rng = np.random.default_rng(seed)
+    best, best_fit = sizes[:count], -1.0
+    for _ in range(restarts):
+        anchors = sizes[rng.choice(len(sizes), count, replace=False)].astype(np.float64)
+        owner = np.full(len(sizes), -1)
+        for _ in range(300):
+            nearest = shape_iou(sizes, anchors).argmax(axis=1)
+            if (nearest == owner).all():
+                break
+            owner = nearest
+            for k in np.unique(owner):
+                anchors[k] = np.median(sizes[owner == k], axis=0)
+        fit = float(shape_iou(sizes, anchors).max(axis=1).mean())
+        if fit > best_fit:
+            best, best_fit = anchors, fit
+    return best[np.argsort(best.prod(axis=1))]

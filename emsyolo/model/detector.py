@@ -1,0 +1,56 @@
+"""The detector: encode, backbone, neck, head."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from emsyolo.model.encode import Encode
+from emsyolo.model.head import YOLOHead
+from emsyolo.neuron.multistep import reset
+from emsyolo.types import HeadMaps
+
+
+class Detector(nn.Module):
+    """Frames in, head maps out; loss and postprocessing are separate.
+
+    Keeps no state between calls: potentials start at 0 and are forgotten afterwards.
+
+    Args:
+        encode: makes T steps of the frames.
+        backbone: `[T, N, C, H, W]` to maps, small stride first.
+        neck: those maps to the head's inputs.
+        head: the head's inputs to head maps.
+    """
+
+    def __init__(self, encode: Encode, backbone: nn.Module, neck: nn.Module, head: YOLOHead) -> None:
+        super().__init__()
+        self.encode = encode
+        self.backbone = backbone
+        self.neck = neck
+        self.head = head
+
+    @property
+    def T(self) -> int:
+        """Number of time steps; may be set, also after training."""
+        return self.encode.T
+
+    @T.setter
+    def T(self, steps: int) -> None:
+        self.encode.T = steps
+
+    def forward(self, frames: Tensor) -> HeadMaps:
+        """Head maps of frames `[T0, N, C, H, W]`, uint8 or float in [0, 1]; T0 = 1 or T.
+
+        Raises:
+            ValueError: T0 is neither 1 nor T, or H or W is not a multiple of the largest stride.
+        """
+        stride = self.head.strides[-1]
+        if frames.shape[-2] % stride or frames.shape[-1] % stride:
+            raise ValueError(
+                f"frames are {frames.shape[-2]}x{frames.shape[-1]} px (HxW); expected multiples of {stride}"
+            )
+        reset(self)
+        x = self.encode(frames, self.head.maps[0].weight.dtype)
+        maps = self.head(self.neck(*self.backbone(x)))
+        reset(self)
+        return maps

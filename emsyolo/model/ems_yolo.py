@@ -1,0 +1,76 @@
+"""EMS-YOLO, its baselines and its ANN twins: one assembly, told apart by block and neuron."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emsyolo.model.block import BlockFactory, NeuronFactory
+from emsyolo.model.detector import Detector
+from emsyolo.model.encode import Encode
+from emsyolo.model.head import YOLOHead
+from emsyolo.model.neck import TinyNeck
+from emsyolo.model.resnet import REPEATS, ResNet
+
+STRIDES = (16, 32)
+CHANNELS = (64, 64, 128, 256, 512)
+HEAD_ACTIVATIONS = ("lif", "silu")
+
+
+def ems_yolo(
+    *,
+    T: int,
+    num_classes: int,
+    anchors: Sequence[Sequence[Sequence[float]]],
+    neuron: NeuronFactory,
+    block: BlockFactory,
+    head_block: BlockFactory,
+    depth: int | Sequence[int] = 34,
+    width: float = 1.0,
+    reduce_inner: int | None = None,
+    stem_neuron: bool = False,
+    head_activation: str = "lif",
+    in_channels: int = 3,
+) -> Detector:
+    """A detector of the EMS-YOLO family.
+
+    Args:
+        T: time steps.
+        num_classes: K.
+        anchors: per stride (16, then 32) a list of (width, height) in px.
+        neuron: makes a neuron; it has `v_threshold`.
+        block: makes the backbone's blocks.
+        head_block: makes the neck's blocks.
+        depth: 10, 18, 34, or the number of blocks in each of the four stages.
+        width: factor on all channels, rounded to a multiple of 8.
+        reduce_inner: inner width, before `width`, of the neck's first block; None is its output width.
+        stem_neuron: a neuron after the stem (SEW).
+        head_activation: `lif`: the neck ends in blocks; `silu`: in the non-spiking layer of two published networks.
+        in_channels: of a frame.
+
+    Raises:
+        ValueError: an argument outside its range.
+    """
+    repeats = REPEATS.get(depth, ()) if isinstance(depth, int) else tuple(depth)
+    if len(repeats) != 4 or min(repeats) < 1:
+        raise ValueError(
+            f"model.depth is {depth}; expected one of {sorted(REPEATS)} or four block counts, each at least 1"
+        )
+    if not width > 0:
+        raise ValueError(f"model.width is {width}; expected a factor > 0")
+    if head_activation not in HEAD_ACTIVATIONS:
+        raise ValueError(f"model.head_activation is {head_activation!r}; expected one of {HEAD_ACTIVATIONS}")
+
+    def scaled(channels: int) -> int:
+        return max(8, round(channels * width / 8) * 8)
+
+    channels = [scaled(c) for c in CHANNELS]
+    neck = TinyNeck(
+        channels[3],
+        channels[4],
+        head_block,
+        neuron,
+        reduce_inner=scaled(reduce_inner) if reduce_inner else None,
+        silu=head_activation == "silu",
+    )
+    backbone = ResNet(channels, repeats, block, neuron, stem_neuron=stem_neuron, in_channels=in_channels)
+    return Detector(Encode(T), backbone, neck, YOLOHead(neck.out_channels, STRIDES, anchors, num_classes))

@@ -1,0 +1,48 @@
+"""The home of T: how frames become a sequence of T steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Encode(nn.Module):
+    """Frames of a batch as T steps: a still image at every step (direct encoding), event frames as they are.
+
+    A still image is expanded without a copy, and `over_time` computes the layers before the first neuron once.
+
+    Args:
+        T: number of steps, >= 1; may be set at any time.
+
+    Raises:
+        ValueError: T < 1.
+    """
+
+    def __init__(self, T: int) -> None:
+        super().__init__()
+        self.T = T
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "T" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise ValueError(f"T is {value!r}; expected a whole number of time steps, at least 1")
+        super().__setattr__(name, value)
+
+    def forward(self, frames: Tensor, dtype: torch.dtype) -> Tensor:
+        """Frames `[T0, N, C, H, W]`, uint8 or float in [0, 1], as `[T, N, C, H, W]` of `dtype` in [0, 1].
+
+        Raises:
+            ValueError: T0 is neither 1 nor T.
+        """
+        if frames.ndim != 5 or frames.shape[0] not in (1, self.T):
+            raise ValueError(
+                f"frames are {tuple(frames.shape)}; expected [T0, N, C, H, W] with T0 = 1 (a still image) "
+                f"or T0 = T = {self.T} (events)"
+            )
+        scaled = frames.to(dtype) / 255 if frames.dtype == torch.uint8 else frames.to(dtype)
+        return scaled.expand(self.T, -1, -1, -1, -1) if len(frames) == 1 else scaled
+
+    def extra_repr(self) -> str:
+        """T."""
+        return f"T={self.T}"

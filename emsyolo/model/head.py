@@ -1,0 +1,74 @@
+"""The YOLO head: one linear map per scale, averaged over time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from emsyolo.geometry.anchors import decode_yolov5
+from emsyolo.types import BoxDecoding, HeadMaps
+
+
+class YOLOHead(nn.Module):
+    """1x1 convolutions with bias to A * (5 + K) channels, and the mean over T.
+
+    The mean is taken first: the map is linear, so it is the same, at a T-th of the cost.
+
+    Args:
+        channels: of each scale's input.
+        strides: px of the input per cell, small first.
+        anchors: per scale a list of (width, height) in px.
+        num_classes: K.
+        decoding: form of the boxes.
+
+    Raises:
+        ValueError: anchors that are not one list of (width, height) > 0 per scale, or K < 1.
+    """
+
+    anchors: Tensor
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        anchors: Sequence[Sequence[Sequence[float]]],
+        num_classes: int,
+        decoding: BoxDecoding = decode_yolov5,
+    ) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise ValueError(f"num_classes is {num_classes}; expected at least 1")
+        try:
+            sizes = torch.tensor(anchors, dtype=torch.float32)
+        except (TypeError, ValueError):
+            sizes = torch.empty(0)
+        if sizes.ndim != 3 or len(sizes) != len(strides) or sizes.shape[2] != 2 or not (sizes > 0).all():
+            raise ValueError(
+                f"anchors are {anchors!r}; expected {len(strides)} lists (strides {list(strides)}) of (width, height) "
+                "px, equally many in each"
+            )
+        self.num_classes = num_classes
+        self.strides = tuple(strides)
+        self.decoding = decoding
+        self.register_buffer("anchors", sizes)
+        self.maps = nn.ModuleList(nn.Conv2d(c, sizes.shape[1] * (5 + num_classes), 1) for c in channels)
+        self._start_biases()
+
+    @torch.no_grad()
+    def _start_biases(self) -> None:
+        """Objectness starts at about 8 objects per 640-px image, classes at 0.6 spread over K (as YOLOv5)."""
+        for conv, stride in zip(self.maps, self.strides, strict=True):
+            bias = conv.get_parameter("bias").view(-1, 5 + self.num_classes)
+            bias[:, 4] += math.log(8 / (640 / stride) ** 2)
+            bias[:, 5:] += math.log(0.6 / (self.num_classes - 0.999999))
+
+    def forward(self, features: Sequence[Tensor]) -> HeadMaps:
+        """Features per scale, `[T, N, C, H, W]`, to raw maps `[N, A, H, W, 5+K]`."""
+        maps = []
+        for conv, x in zip(self.maps, features, strict=True):
+            raw = conv(x.mean(dim=0))
+            maps.append(raw.unflatten(1, (self.anchors.shape[1], -1)).permute(0, 1, 3, 4, 2))
+        return HeadMaps(tuple(maps), self.strides, tuple(self.anchors), self.decoding)

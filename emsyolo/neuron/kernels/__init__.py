@@ -1,0 +1,1 @@
+"""The arithmetic of the neurons; every back-end must give the spikes and gradients of `reference`."""

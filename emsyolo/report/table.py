@@ -1,0 +1,107 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+NOTHING = "-"
+SWEEP_METRICS = ("mAP", "mAP50", "mAP75", "firing_rate", "energy_mJ", "energy_ratio")
+
+
+def metrics_table(metrics: Mapping[str, Any]) -> Table:
+    """metrics.json as a table of two columns; what it does not have is left out, what is null is a dash."""
+    title = " on ".join(str(metrics[key]) for key in ("model", "dataset") if metrics.get(key))
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, show_header=False, title_justify="left")
+    table.add_column("metric", no_wrap=True)
+    table.add_column("value", justify="right")
+    for section in _sections(metrics):
+        for name, value in section:
+            table.add_row(name, value)
+        if section:
+            table.add_section()
+    return table
+
+
+def layers_table(metrics: Mapping[str, Any]) -> Table:
+    """The convolutions of metrics.json: what each is fed with and what it costs per image."""
+    table = Table(title="Convolutions, per image", box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("convolution", overflow="fold")
+    for heading in ("input", "firing rate", "MACs", "synaptic operations"):
+        table.add_column(heading, justify="right")
+    for layer in metrics["layers"]:
+        table.add_row(
+            layer["name"],
+            "spikes" if layer["binary"] else "[yellow]numbers[/]",
+            _percent(layer["firing_rate"]),
+            _count(layer["macs"]),
+            _count(layer["synops"]),
+        )
+    return table
+
+
+def sweep_table(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Table:
+    """The runs of a sweep: what was varied, and the metrics that at least one of them has; the best mAP is bold."""
+    shown = [name for name in SWEEP_METRICS if any(row.get(name) is not None for row in rows)]
+    known = [row["mAP"] for row in rows if row.get("mAP") is not None]
+    table = Table(title="Sweep", box=box.SIMPLE_HEAD, title_justify="left")
+    for heading in (*keys, *shown):
+        table.add_column(heading, justify="right" if heading in shown else "left")
+    for row in rows:
+        is_best = bool(known) and row.get("mAP") == max(known)
+        cells = [str(row.get(key, NOTHING)) for key in keys] + [_decimal(row.get(name)) for name in shown]
+        table.add_row(*cells, style="bold" if is_best else None)
+    return table
+
+
+def _sections(metrics: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
+    """The rows of `metrics_table`, in groups."""
+    accuracy = ("mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large")
+    per_class = metrics.get("per_class") or {}
+    energy = metrics.get("energy") or {}
+    latency = metrics.get("latency_ms") or {}
+    activity = [("firing rate", _percent(metrics["firing_rate"]))] if "firing_rate" in metrics else []
+    if energy:
+        activity += [
+            ("energy per image", f"{_decimal(energy['snn_mJ'])} mJ"),
+            ("the same as an ANN", f"{_decimal(energy['ann_mJ'])} mJ"),
+            ("ratio", _decimal(energy["ratio"])),
+        ]
+    if "impure" in metrics:
+        share = sum(one["macs"] for one in metrics["impure"])
+        activity.append(("convolutions not fed with spikes", f"{len(metrics['impure'])} ({_count(share)} MACs)"))
+    speed = [(f"latency {name}", f"{value:.1f} ms") for name, value in latency.items()]
+    if metrics.get("throughput") is not None:
+        speed.append(("throughput", f"{metrics['throughput']:.1f} images/s"))
+    network = [(name, str(metrics[name])) for name in ("T", "images") if name in metrics]
+    if "parameters" in metrics:
+        network.append(("parameters", _count(metrics["parameters"])))
+    return [
+        [(name, _decimal(metrics[name])) for name in accuracy if name in metrics],
+        [(f"mAP of {name}", _decimal(value)) for name, value in per_class.items()],
+        activity,
+        speed,
+        network,
+    ]
+
+
+def _decimal(value: float | None) -> str:
+    """Four decimals, or three digits of what is smaller."""
+    if value is None:
+        return NOTHING
+    return f"{value:.4f}" if value == 0 or abs(value) >= 0.01 else f"{value:.3g}"
+
+
+def _percent(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.2%}"
+
+
+def _count(value: float) -> str:
+    """A count with a prefix: 1.5 G, 20.3 M, 4.0 k."""
+    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.2f} {prefix}"
+    return f"{value:.0f}"

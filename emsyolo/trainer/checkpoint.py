@@ -1,0 +1,116 @@
+"""Checkpoints of a training: written whole or not at all, at moments from which it can go on exactly."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from emsyolo.weights.atomic import written_whole
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Checkpoints that replace the old file only when they are completely on disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write to a temporary file beside `path`, then rename.
+
+        Raises:
+            OSError: the disk is full or not writable; the file that was there is untouched.
+        """
+        with written_whole(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps `last.ckpt`: after each validation, every `minutes` of training, and when the training is interrupted.
+
+    Ctrl-C (SIGINT) and SIGTERM take effect between two batches, so that the checkpoint is exact; a second Ctrl-C stops
+    at once. During a validation they wait for its end, because the network then holds averaged weights.
+
+    Args:
+        path: of the checkpoint.
+        minutes: > 0.
+    """
+
+    def __init__(self, path: Path, minutes: float) -> None:
+        super().__init__()
+        self.path = path
+        self.minutes = minutes
+        self._saved_at = time.monotonic()
+        self._signal: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen for the signals that end a training."""
+        self._saved_at = time.monotonic()
+        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._signal is not None:
+            raise KeyboardInterrupt
+        self._signal = number
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self.path)
+        self._saved_at = time.monotonic()
+        if self._signal is not None:
+            raise KeyboardInterrupt(f"stopped by signal {self._signal}; {self.path} is written, resume=last goes on")
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save if asked to stop, or if the last save is too long ago."""
+        ends_epoch = trainer.is_last_batch  # the validation that follows ends with a save
+        due = time.monotonic() - self._saved_at > 60 * self.minutes
+        if (self._signal is not None or due) and not ends_epoch:
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save after each validation of a training."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._save(trainer)
+
+
+def position(checkpoint: dict[str, Any]) -> tuple[int, int]:
+    """Where a Lightning checkpoint was taken: the epoch to go on in, and the batches of it that are done."""
+    loop = checkpoint["loops"]["fit_loop"]
+    batches = loop["epoch_loop.batch_progress"]
+    done = batches["current"]["ready"]
+    if batches["is_last_batch"]:
+        return loop["epoch_progress"]["current"]["processed"] + 1, 0
+    return loop["epoch_progress"]["current"]["processed"], done
+
+
+def ema_average(decay: float, steps: float) -> Callable[[list[torch.Tensor], list[torch.Tensor], Any], None]:
+    """The exponential moving average of YOLOv5: its decay rises as decay * (1 - exp(-n / steps)).
+
+    Args:
+        decay: in the long run, in [0, 1).
+        steps: of the rise; early weights are forgotten fast.
+    """
+
+    @torch.no_grad()
+    def update(averaged: list[torch.Tensor], current: list[torch.Tensor], count: Any) -> None:
+        share = 1 - decay * (1 - torch.exp(torch.as_tensor(-float(count) / steps))).item()
+        for mean, value in zip(averaged, current, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value.to(mean.device), share)
+            else:
+                mean.copy_(value)
+
+    return update

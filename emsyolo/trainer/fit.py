@@ -1,0 +1,115 @@
+"""A training run: the Lightning trainer with its callbacks and loggers, started or gone on with."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from emsyolo.dataset.datamodule import DataModule
+from emsyolo.evaluator.coco import CocoEvaluator
+from emsyolo.model.postprocess import Postprocess
+from emsyolo.trainer.checkpoint import AtomicCheckpointIO, LastCheckpoint, ema_average, position
+from emsyolo.trainer.module import DetectionModule
+from emsyolo.trainer.progress import Progress, Validate
+
+BEST = "best.ckpt"
+LAST = "last.ckpt"
+
+
+def make_trainer(
+    *,
+    run_dir: Path,
+    hyperparameters: dict[str, Any],
+    evaluator: Callable[[], CocoEvaluator],
+    postprocess: Postprocess,
+    ema_decay: float | None = 0.9999,
+    ema_steps: float = 2000.0,
+    checkpoint_minutes: float = 10.0,
+    **lightning: Any,
+) -> Trainer:
+    """The trainer of a run.
+
+    Args:
+        run_dir: where checkpoints, logs and curves go.
+        hyperparameters: stored in every checkpoint under `hyper_parameters`; plain values alone.
+        evaluator: makes a fresh evaluator of the validation set.
+        postprocess: for the validation.
+        ema_decay: of the averaged weights, which are validated and stored; None: no averaging.
+        ema_steps: over which that decay rises.
+        checkpoint_minutes: `last.ckpt` is at most so old.
+        lightning: whatever `lightning.Trainer` takes: `max_epochs`, `devices`, `strategy`, `precision`, ...
+    """
+    checkpoints = run_dir / "checkpoints"
+    callbacks: list[Callback] = [
+        _Hyperparameters(hyperparameters),
+        Validate(evaluator, postprocess),
+        LearningRateMonitor(logging_interval="step"),
+        Progress(),
+    ]
+    if ema_decay is not None:
+        callbacks.insert(0, WeightAveraging(multi_avg_fn=ema_average(ema_decay, ema_steps)))
+    callbacks += [
+        ModelCheckpoint(
+            dirpath=checkpoints, filename=Path(BEST).stem, monitor="val/mAP", mode="max", enable_version_counter=False
+        ),
+        LastCheckpoint(checkpoints / LAST, checkpoint_minutes),
+    ]
+    return Trainer(
+        default_root_dir=run_dir,
+        callbacks=callbacks,
+        logger=[TensorBoardLogger(run_dir, name="", version="tensorboard"), CSVLogger(run_dir, name="", version="")],
+        plugins=[AtomicCheckpointIO()],
+        enable_model_summary=False,
+        use_distributed_sampler=False,  # our sampler shards, and can start inside an epoch
+        num_sanity_val_steps=0,
+        **lightning,
+    )
+
+
+def fit(trainer: Trainer, module: DetectionModule, data: DataModule, resume: Path | None) -> None:
+    """Train, or go on training from a checkpoint: the result on a CPU is the same, bit for bit, as without the break.
+
+    Raises:
+        KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, with `last.ckpt` written.
+    """
+    train = data.train_loader(rank=trainer.global_rank, world_size=trainer.world_size)
+    val = data.val_loader(rank=trainer.global_rank, world_size=trainer.world_size)
+    if resume is not None:
+        # Lightning makes the first iterator before it tells the sampler of the epoch.
+        state = torch.load(resume, map_location="cpu", weights_only=True)
+        epoch, batches = position(state)
+        train.sampler.set_epoch(epoch)
+        train.sampler.skip = batches * data.batch_size
+        _keep_history(trainer, state["global_step"])
+    trainer.fit(module, train, val, ckpt_path=resume, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+class _Hyperparameters(Callback):
+    """Writes what rebuilds the detector into every checkpoint."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values = values
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint["hyper_parameters"] = self.values
+
+
+def _keep_history(trainer: Trainer, step: int) -> None:
+    """Hand the rows of an interrupted run's metrics.csv to the new logger, which would start an empty file."""
+    for logger in trainer.loggers:
+        path = Path(trainer.default_root_dir) / "metrics.csv"
+        if isinstance(logger, CSVLogger) and path.exists():
+            with path.open(newline="") as file:
+                rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+            logging.getLogger("lightning.fabric").setLevel(logging.ERROR)  # it warns that it deletes the file
+            logger.experiment.metrics.extend({**row, "step": int(row["step"])} for row in rows if row["step"] < step)

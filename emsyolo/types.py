@@ -1,0 +1,129 @@
+"""What travels between the parts, and the one legend of its axes.
+
+Axes: T time steps, N samples of a batch, C channels, H rows, W columns, A anchors per cell, K classes,
+M boxes of one sample. Time comes first. Boxes are `[M, 4]` xyxy in pixels, `0 <= x0 < x1 <= W`.
+
+The way of a data item: disk -> Dataset[i] -> Sample -> augment -> Sample -> collate -> Batch -> Detector -> HeadMaps
+-> Loss | Detections -> metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# (raw map [N, A, H, W, 5+K], stride in px, anchors [A, 2] in px) -> boxes [N, A, H, W, 4], xywh in px of the input.
+BoxDecoding = Callable[[Tensor, int, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The true boxes of one sample.
+
+    Attributes:
+        boxes_xyxy: `[M, 4]` float32, pixels of the sample's frames.
+        labels: `[M]` int64, index into the data set's class names.
+        ignore: `[M]` bool; crowd and difficult boxes, which are neither trained on nor counted as missed.
+    """
+
+    boxes_xyxy: Tensor
+    labels: Tensor
+    ignore: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, keep: Tensor) -> Targets:
+        """The boxes that `keep` (`[M]` bool, or indices) picks."""
+        return Targets(self.boxes_xyxy[keep], self.labels[keep], self.ignore[keep])
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One item of a data set: frames, true boxes, and the way back to the original image.
+
+    Attributes:
+        frames: `[T0, C, H, W]` uint8; T0 = 1 for a still image, T for events.
+        targets: true boxes in pixels of `frames`.
+        id: number of the sample in its data set; `image_id` in the truth given to COCOeval.
+        name: what a message calls it, for example the file's name.
+        original_hw: height and width of the original image, px.
+        scale_wh: px of `frames` per px of the original, along x and y.
+        offset_xy: where the original's top left corner lies in `frames`, px.
+    """
+
+    frames: Tensor
+    targets: Targets
+    id: int
+    name: str
+    original_hw: tuple[int, int]
+    scale_wh: tuple[float, float] = (1.0, 1.0)
+    offset_xy: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of equal size, collated.
+
+    Attributes:
+        frames: `[T0, N, C, H, W]` uint8, or float in [0, 1].
+        samples: the N samples without their frames' pixels (`frames` of each is empty): targets, names, way back.
+    """
+
+    frames: Tensor
+    samples: tuple[Sample, ...]
+
+    @property
+    def targets(self) -> tuple[Targets, ...]:
+        return tuple(sample.targets for sample in self.samples)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+@dataclass(frozen=True)
+class HeadMaps:
+    """What a detector gives: one raw map per level, small stride first, and how to read it.
+
+    Attributes:
+        maps: per level `[N, A, H, W, 5+K]`: x, y, w, h, objectness, classes, all before the sigmoid.
+        strides: px of the input per cell, per level.
+        anchors: per level `[A, 2]`, width and height in px.
+        decoding: the function that turns one raw map into boxes (YOLOv5's or darknet's form).
+    """
+
+    maps: tuple[Tensor, ...]
+    strides: tuple[int, ...]
+    anchors: tuple[Tensor, ...]
+    decoding: BoxDecoding
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The boxes found in one sample, best first.
+
+    Attributes:
+        boxes_xyxy: `[M, 4]` float32, px of the input frames, or of the original after `to_original`.
+        scores: `[M]` float32 in [0, 1].
+        labels: `[M]` int64.
+    """
+
+    boxes_xyxy: Tensor
+    scores: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to_original(self, sample: Sample) -> Detections:
+        """The same boxes in pixels of the sample's original image, clipped to it."""
+        boxes = self.boxes_xyxy
+        offset = boxes.new_tensor(sample.offset_xy * 2)
+        scale = boxes.new_tensor(sample.scale_wh * 2)
+        height, width = sample.original_hw
+        limit = boxes.new_tensor([width, height, width, height])
+        boxes = torch.minimum(((boxes - offset) / scale).clamp(min=0), limit)
+        return Detections(boxes, self.scores, self.labels)

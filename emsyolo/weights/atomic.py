@@ -1,0 +1,29 @@
+"""Files that are either written completely or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, which takes its place when the block ends without an error.
+
+    Raises:
+        OSError: the block's own (a full disk, say), with `path` named; what was at `path` is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        # torch.save tells of a full disk by a RuntimeError.
+        raise OSError(f"{path} could not be written ({error}); what was there before is untouched") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,101 @@
+"""Weights in files: safetensors with the config inside, and Lightning checkpoints."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from emsyolo.weights.atomic import written_whole
+
+_PREFIX = "detector."  # of the detector's tensors in a Lightning checkpoint
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A trained detector in a file.
+
+    Attributes:
+        path: of the file.
+        state: the detector's tensors by name.
+        config: what rebuilds and explains it: `config` (of the training), `dataset`, `model`, `class_names`.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    config: dict[str, Any]
+
+
+def read_weights(path: Path) -> Weights:
+    """The weights in a `.safetensors` file or a Lightning `.ckpt`; neither can run code.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is cut off, or is not one of emsyolo's.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint {path} does not exist; give the path of a .ckpt or .safetensors file")
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                config = json.loads((file.metadata() or {})["emsyolo"])
+                return Weights(path, {name: file.get_tensor(name) for name in file.keys()}, config)  # noqa: SIM118
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        config = checkpoint["hyper_parameters"]
+        state = {n.removeprefix(_PREFIX): t for n, t in checkpoint["state_dict"].items() if n.startswith(_PREFIX)}
+    except (
+        SafetensorError,
+        KeyError,
+        TypeError,
+        json.JSONDecodeError,
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+    ) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"checkpoint {path} cannot be read ({type(error).__name__}: {reason}); "
+            "it is cut off or was not written by emsyolo"
+        ) from error
+    return Weights(path, state, config)
+
+
+def save_weights(path: Path, detector: nn.Module, config: Mapping[str, Any]) -> None:
+    """Write a detector and its config into one safetensors file, completely or not at all.
+
+    Raises:
+        OSError: the file could not be written; what was there is untouched.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
+    with written_whole(path) as temporary:
+        save_file(state, temporary, metadata={"emsyolo": json.dumps(dict(config))})
+
+
+def load_weights(detector: nn.Module, weights: Weights) -> None:
+    """Fill a detector with weights that fit it exactly.
+
+    Raises:
+        ValueError: names or shapes that differ, the first of them named: another architecture.
+    """
+    own = detector.state_dict()
+    problems = [f"{name} is missing in the file" for name in own.keys() - weights.state.keys()]
+    problems += [f"{name} is not in the detector" for name in weights.state.keys() - own.keys()]
+    problems += [
+        f"{name} is {tuple(tensor.shape)} in the file and {tuple(own[name].shape)} in the detector"
+        for name, tensor in weights.state.items()
+        if name in own and own[name].shape != tensor.shape
+    ]
+    if problems:
+        raise ValueError(
+            f"checkpoint {weights.path} holds another architecture (model {weights.config.get('model')}): "
+            f"{'; '.join(sorted(problems)[:4])}" + (f"; and {len(problems) - 4} more" if len(problems) > 4 else "")
+        )
+    detector.load_state_dict(weights.state)

@@ -1,0 +1,16 @@
+"""Measure a trained detector: `python evaluate.py dataset=digits checkpoint=PATH`."""
+
+import hydra
+from omegaconf import DictConfig
+
+from emsyolo import app
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+def main(cfg: DictConfig) -> None:
+    """Compose, load, measure."""
+    app.run(app.evaluate, cfg)
+
+
+if __name__ == "__main__":
+    main()

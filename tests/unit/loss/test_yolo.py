@@ -1,0 +1,106 @@
+"""Assignment and loss by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from emsyolo.geometry.anchors import decode_yolov5
+from emsyolo.loss.assign import assign
+from emsyolo.loss.yolo import YOLOLoss
+from emsyolo.types import HeadMaps, Targets
+
+
+def targets(*boxes: tuple[float, float, float, float], ignore: bool = False) -> Targets:
+    """Boxes of class 1."""
+    n = len(boxes)
+    return Targets(torch.tensor(boxes).view(-1, 4), torch.ones(n, dtype=torch.int64), torch.full((n,), ignore))
+
+
+def places(
+    x: float, y: float, w: float, h: float, anchors: list[list[float]], ratio: float = 4.0
+) -> set[tuple[int, int, int]]:
+    """(anchor, row, column) of the matches of one box on a 3x4 map of stride 16."""
+    m = assign(
+        torch.zeros(1, dtype=torch.int64),
+        torch.tensor([[x, y, w, h]]),
+        torch.zeros(1, dtype=torch.int64),
+        anchors=torch.tensor(anchors),
+        stride=16,
+        size_hw=(3, 4),
+        ratio=ratio,
+    )
+    return set(zip(m.anchor.tolist(), m.row.tolist(), m.column.tolist(), strict=True))
+
+
+def test_own_cell_and_the_two_nearest() -> None:
+    # centre (36, 20): column 2.25, row 1.25: left and upper neighbours are nearer
+    assert places(36, 20, 10, 10, [[10, 10]]) == {(0, 1, 2), (0, 1, 1), (0, 0, 2)}
+    # centre (44, 28): column 2.75, row 1.75: right and lower
+    assert places(44, 28, 10, 10, [[10, 10]]) == {(0, 1, 2), (0, 1, 3), (0, 2, 2)}
+
+
+def test_no_neighbour_outside_the_map() -> None:
+    assert places(4, 4, 10, 10, [[10, 10]]) == {(0, 0, 0)}
+    assert places(60, 44, 10, 10, [[10, 10]]) == {(0, 2, 3)}
+
+
+def test_ratio_is_excluded_at_the_limit() -> None:
+    assert {a for a, _, _ in places(36, 20, 40, 10, [[10, 10], [11, 10], [40, 39]])} == {1, 2}
+
+
+def test_loss_by_hand() -> None:
+    # One 2x2 map of stride 16 (a 32x32 image), one anchor 16x16, two classes, all raw values 0: every box is the
+    # anchor about its cell's centre, all probabilities are 1/2. The truth is that of cell (1, 1), but 8 px wide.
+    raw = torch.zeros(1, 1, 2, 2, 7, dtype=torch.float64)
+    maps = HeadMaps((raw,), (16,), (torch.tensor([[16.0, 16.0]]),), decode_yolov5)
+    parts = YOLOLoss()(maps, [targets((20.0, 16.0, 28.0, 32.0))])
+    # Centre (24, 24) is exactly mid-cell: no neighbours. IoU = 8*16 / 16*16 = 1/2, same centre,
+    # v = 4/pi^2 (atan(1) - atan(1/2))^2, alpha = v / (1 - IoU + v).
+    v = 4 / math.pi**2 * (math.atan(8 / 16) - math.atan(1)) ** 2
+    ciou = 0.5 - v * v / (0.5 + v)
+    assert parts["box"].item() == pytest.approx(0.05 * 3 * (1 - ciou), rel=1e-6)
+    # Objectness: BCE of p = 1/2 is log 2 whatever the target. Area 32*32 of 640*640.
+    assert parts["objectness"].item() == pytest.approx(1.0 * math.log(2) * 3 * 32 * 32 / 640**2)
+    assert parts["class"].item() == pytest.approx(0.5 * math.log(2) * 2 / 80 * 3)
+    total = parts["box"] + parts["objectness"] + parts["class"]
+    assert parts["loss"].item() == pytest.approx(total.item())
+
+
+def test_objectness_pulls_towards_the_ciou_and_sums_over_the_batch() -> None:
+    raw = torch.zeros(2, 1, 2, 2, 6, dtype=torch.float64, requires_grad=True)
+    maps = HeadMaps((raw,), (16,), (torch.tensor([[16.0, 16.0]]),), decode_yolov5)
+    parts = YOLOLoss(area_scaled=False)(maps, [targets((16.0, 16.0, 32.0, 32.0)), targets()])
+    parts["loss"].backward()
+    assert raw.grad is not None
+    gradient = raw.grad[..., 4]
+    # d/dt BCE = p - target = 1/2 - 1 where the box fits exactly, 1/2 elsewhere; mean over 8 places; gain 3; batch 2
+    expected = torch.full((2, 1, 2, 2), 0.5 * 3 * 2 / 8, dtype=torch.float64)
+    expected[0, 0, 1, 1] *= -1
+    torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_two_levels_weigh_the_fine_one_four_times() -> None:
+    raws = tuple(torch.zeros(1, 1, s, s, 6, dtype=torch.float64) for s in (4, 2))
+    maps = HeadMaps(raws, (16, 32), (torch.tensor([[16.0, 16.0]]), torch.tensor([[64.0, 64.0]])), decode_yolov5)
+    parts = YOLOLoss(area_scaled=False)(maps, [targets()])
+    assert parts["objectness"].item() == pytest.approx((4 + 1) * math.log(2) * 3 / 2)
+    assert parts["box"].item() == 0
+    assert parts["class"].item() == 0
+
+
+def test_ignored_boxes_are_not_trained_on() -> None:
+    raw = torch.randn(1, 1, 2, 2, 7, dtype=torch.float64)
+    maps = HeadMaps((raw,), (16,), (torch.tensor([[16.0, 16.0]]),), decode_yolov5)
+    box = (16.0, 16.0, 32.0, 32.0)
+    assert YOLOLoss()(maps, [targets(box, ignore=True)]) == YOLOLoss()(maps, [targets()])
+
+
+def test_order_of_boxes_does_not_matter() -> None:
+    raw = torch.randn(1, 1, 3, 4, 7, dtype=torch.float64)
+    maps = HeadMaps((raw,), (16,), (torch.tensor([[16.0, 16.0]]),), decode_yolov5)
+    boxes = [(16.0, 16.0, 32.0, 32.0), (15.0, 17.0, 33.0, 30.0), (20.0, 12.0, 34.0, 36.0)]
+    one, other = (YOLOLoss()(maps, [targets(*b)])["loss"].item() for b in (boxes, boxes[::-1]))
+    assert one == pytest.approx(other, rel=1e-12)

@@ -180,6 +180,7 @@ def _add_detections(
             fontsize=fontsize,
             color=ink_on(color_of(label)),
             verticalalignment="bottom",
+            parse_math=False,  # a name may have a dollar in it
             zorder=5,
             bbox={"boxstyle": f"square,pad={PAD}", "facecolor": color_of(label), "edgecolor": "none", "alpha": 0.92},
         )
@@ -189,8 +190,8 @@ def _add_detections(
 def _place(axes: Axes, text: Text, canvas: FigureCanvasAgg, box_xyxy: Sequence[float], taken: Sequence[Bbox]) -> Bbox:
     """Move a label to the place at its box where it covers least of other labels; of equals the first.
 
-    Tried, inside the image, are: above, below, inside at the top, inside at the bottom, one line further above or below,
-    and the same flush right. Returns the place, in px of the canvas.
+    Tried, inside the image, are: above, below, inside at the top, inside at the bottom, one line further above or
+    below, and the same flush right. Returns the place, in px of the canvas.
     """
     letters = text.get_window_extent(canvas.get_renderer())
     pad = PAD * float(text.get_fontsize()) * axes.figure.dpi / 72

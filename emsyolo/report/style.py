@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib import colors
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 # Paul Tol's "bright" scheme and its dark neighbours: told apart also by colour-blind readers.
 PALETTE = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#E07B00", "#004488", "#7A5C3E", "#44AA99")
@@ -54,6 +55,8 @@ def save(figure: Figure, path: str | Path) -> Path:
         OSError: the file cannot be written.
     """
     path = Path(path)
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a name may have a dollar in it
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

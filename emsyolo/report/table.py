@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 NOTHING = "-"
@@ -15,7 +16,7 @@ SWEEP_METRICS = ("mAP", "mAP50", "mAP75", "firing_rate", "energy_mJ", "energy_ra
 def metrics_table(metrics: Mapping[str, Any]) -> Table:
     """metrics.json as a table of two columns; what it does not have is left out, what is null is a dash."""
     title = " on ".join(str(metrics[key]) for key in ("model", "dataset") if metrics.get(key))
-    table = Table(title=title or None, box=box.SIMPLE_HEAD, show_header=False, title_justify="left")
+    table = Table(title=escape(title) or None, box=box.SIMPLE_HEAD, show_header=False, title_justify="left")
     table.add_column("metric", no_wrap=True)
     table.add_column("value", justify="right")
     for section in _sections(metrics):
@@ -34,7 +35,7 @@ def layers_table(metrics: Mapping[str, Any]) -> Table:
         table.add_column(heading, justify="right")
     for layer in metrics["layers"]:
         table.add_row(
-            layer["name"],
+            escape(layer["name"]),
             "spikes" if layer["binary"] else "[yellow]numbers[/]",
             _percent(layer["firing_rate"]),
             _count(layer["macs"]),
@@ -52,7 +53,7 @@ def sweep_table(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Table
         table.add_column(heading, justify="right" if heading in shown else "left")
     for row in rows:
         is_best = bool(known) and row.get("mAP") == max(known)
-        cells = [str(row.get(key, NOTHING)) for key in keys] + [_decimal(row.get(name)) for name in shown]
+        cells = [escape(str(row.get(key, NOTHING))) for key in keys] + [_decimal(row.get(name)) for name in shown]
         table.add_row(*cells, style="bold" if is_best else None)
     return table
 
@@ -81,7 +82,7 @@ def _sections(metrics: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
         network.append(("parameters", _count(metrics["parameters"])))
     return [
         [(name, _decimal(metrics[name])) for name in accuracy if name in metrics],
-        [(f"mAP of {name}", _decimal(value)) for name, value in per_class.items()],
+        [(f"mAP of {escape(name)}", _decimal(value)) for name, value in per_class.items()],
         activity,
         speed,
         network,

@@ -1,0 +1,171 @@
+"""Annotated images: the data set that all still-image formats become."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.io import ImageReadMode, decode_image
+from torchvision.transforms.v2 import functional as F
+
+from emsyolo.types import Sample, Targets
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of one image without decoding it.
+
+    Attributes:
+        id: number in the data set; COCO's own where there is one.
+        name: what a message calls it.
+        path: the image file; None if the image is not in a file of its own.
+        size_hw: height and width of the stored pixels.
+        boxes_xyxy: `[M, 4]` float64, px of the stored image, `0 <= x0 < x1 <= W`.
+        labels: `[M]` int64.
+        crowd: `[M]` bool; a box around many objects that are not told apart.
+        difficult: `[M]` bool; VOC's mark for what need not be found.
+        area: `[M]` float64, px^2; COCO counts the outline's area, elsewhere it is the box's.
+    """
+
+    id: int
+    name: str
+    path: Path | None
+    size_hw: tuple[int, int]
+    boxes_xyxy: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
+    difficult: NDArray[np.bool_]
+    area: NDArray[np.float64]
+
+    @property
+    def ignore(self) -> NDArray[np.bool_]:
+        """`[M]`: crowd or difficult, neither trained on nor counted as missed."""
+        return self.crowd | self.difficult
+
+
+def plain_record(
+    id: int,
+    path: Path | None,
+    size_hw: tuple[int, int],
+    boxes_xyxy: ArrayLike,
+    labels: ArrayLike,
+    *,
+    name: str | None = None,
+    crowd: ArrayLike | None = None,
+    difficult: ArrayLike | None = None,
+    area: ArrayLike | None = None,
+) -> Record:
+    """A record from lists; marks that are not given are False, an area that is not given is the box's."""
+    boxes = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return Record(
+        id=id,
+        name=name or (path.name if path else str(id)),
+        path=path,
+        size_hw=size_hw,
+        boxes_xyxy=boxes,
+        labels=np.asarray(labels, dtype=np.int64),
+        crowd=np.zeros(len(boxes), dtype=bool) if crowd is None else np.asarray(crowd, dtype=bool),
+        difficult=np.zeros(len(boxes), dtype=bool) if difficult is None else np.asarray(difficult, dtype=bool),
+        area=sides.prod(axis=1) if area is None else np.asarray(area, dtype=np.float64),
+    )
+
+
+def letterbox_ratio(image_hw: tuple[int, int], size_hw: tuple[int, int]) -> float:
+    """Px of the frame per px of the image, when the image is fitted into the frame with its aspect kept."""
+    return min(size_hw[0] / image_hw[0], size_hw[1] / image_hw[1])
+
+
+class ImageDataset(Dataset[Sample]):
+    """Images with true boxes, in the order of their records.
+
+    Args:
+        records: one per image.
+        class_names: the label is the index.
+        name: what messages call the set.
+    """
+
+    def __init__(self, records: Sequence[Record], class_names: Sequence[str], name: str) -> None:
+        self.records = tuple(records)
+        self.class_names = tuple(class_names)
+        self.name = name
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample in its original size: frames `[1, 3, H, W]` uint8, RGB.
+
+        Raises:
+            ValueError: the file cannot be decoded.
+        """
+        record = self.records[index]
+        targets = Targets(
+            torch.from_numpy(record.boxes_xyxy.astype(np.float32)),
+            torch.from_numpy(record.labels.copy()),
+            torch.from_numpy(record.ignore),
+        )
+        return Sample(self._image(record)[None], targets, record.id, record.name, record.size_hw)
+
+    def _image(self, record: Record) -> Tensor:
+        """The pixels `[3, H, W]` of a record."""
+        return read_image(record.path) if record.path else torch.zeros((3, *record.size_hw), dtype=torch.uint8)
+
+    def truth(self) -> dict[str, Any]:
+        """The ground truth in COCO's form, in px of the original images; `category_id` is the label.
+
+        Each annotation has `difficult` (0 or 1) besides COCO's `iscrowd`. No image is decoded.
+        """
+        annotations: list[dict[str, Any]] = []
+        for record in self.records:
+            corners = record.boxes_xyxy
+            xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+            for i, box in enumerate(xywh.tolist()):
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": record.id,
+                        "category_id": int(record.labels[i]),
+                        "bbox": box,
+                        "area": float(record.area[i]),
+                        "iscrowd": int(record.crowd[i]),
+                        "difficult": int(record.difficult[i]),
+                    }
+                )
+        images = [
+            {"id": record.id, "file_name": record.name, "height": record.size_hw[0], "width": record.size_hw[1]}
+            for record in self.records
+        ]
+        categories = [{"id": i, "name": name} for i, name in enumerate(self.class_names)]
+        return {"images": images, "annotations": annotations, "categories": categories}
+
+    def box_sizes(self, size_hw: tuple[int, int]) -> NDArray[np.float64]:
+        """Width and height `[M, 2]` of all boxes that are trained on, px of images letterboxed to `size_hw`."""
+        sizes = [
+            (record.boxes_xyxy[:, 2:] - record.boxes_xyxy[:, :2])[~record.ignore]
+            * letterbox_ratio(record.size_hw, size_hw)
+            for record in self.records
+        ]
+        return np.concatenate(sizes) if sizes else np.zeros((0, 2))
+
+
+def read_image(path: Path) -> Tensor:
+    """The stored pixels `[3, H, W]` uint8, RGB; EXIF's orientation is not applied, for boxes are of stored pixels.
+
+    Raises:
+        ValueError: the file cannot be decoded; names it.
+    """
+    try:
+        image = decode_image(str(path), ImageReadMode.RGB)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path}: the image cannot be decoded ({reason}); replace the file or remove it") from error
+    image = image[0] if image.ndim == 4 else image  # the first picture of an animation
+    return F.to_dtype(image, torch.uint8, scale=True)  # 16-bit PNG

@@ -1,0 +1,88 @@
+"""Every option of every group composes and instantiates; folder = group = second word of `_target_`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra.errors import ConfigCompositionException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from emsyolo.app.config import compose_config, conf_dir
+
+CONF = conf_dir()
+GROUPS = ("dataset", "model", "neuron", "loss", "optimizer", "trainer")
+OPTIONS = [(path.parent.name, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+def composed(*overrides: str) -> DictConfig:
+    cfg = compose_config("train", overrides)
+    OmegaConf.update(cfg, "model.num_classes", 3)
+    if cfg.model.anchors == "auto":
+        OmegaConf.update(cfg, "model.anchors", [[[10, 14]] * 3] * 2, merge=False)
+    return cfg
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_option_composes_and_its_target_lies_in_its_folder(group: str, option: str) -> None:
+    cfg = composed(f"{group}={option}")
+    assert cfg[group]._target_.split(".")[:2] == ["emsyolo", group]
+
+
+@pytest.mark.parametrize(("group", "option"), [o for o in OPTIONS if o[0] != "trainer"])
+def test_option_instantiates(group: str, option: str) -> None:
+    cfg = composed(f"{group}={option}", "model.width=0.125")
+    made = instantiate(cfg[group], _convert_="all")
+    assert made is not None
+    if group == "neuron":
+        assert made().v_threshold > 0
+
+
+def stated(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys and values that a YAML file states."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if key == "defaults":
+            continue
+        path = f"{prefix}{key}"
+        flat |= stated(value, f"{path}.") if isinstance(value, dict) else {path: value}
+    return flat
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_key_of_an_experiment_survives(experiment: str) -> None:
+    cfg = composed(f"experiment={experiment}")
+    for key, value in stated(yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text())).items():
+        assert OmegaConf.select(cfg, key) == value, key
+
+
+def test_command_line_wins_over_an_experiment() -> None:
+    assert composed(f"experiment={EXPERIMENTS[0]}", "T=7").T == 7
+
+
+@pytest.mark.parametrize("script", ["train", "evaluate", "predict"])
+def test_self_stands_before_every_group(script: str) -> None:
+    defaults = yaml.safe_load((CONF / f"{script}.yaml").read_text())["defaults"]
+    assert defaults.index("_self_") < min(i for i, entry in enumerate(defaults) if isinstance(entry, dict))
+
+
+@pytest.mark.parametrize("key", ["tiem_steps=4", "neuron.threshold=1", "trainer.epochs=3", "dataset.folder=x"])
+def test_unknown_keys_fail(key: str) -> None:
+    with pytest.raises(ConfigCompositionException, match="Could not override"):
+        composed(key)
+
+
+def test_numbers_reach_the_network() -> None:
+    cfg = composed("neuron.v_threshold=0.7", "neuron.decay=0.5", "T=3", "model.width=0.125", "neuron.backend=torch")
+    detector = instantiate(cfg.model, _convert_="all")
+    neuron = detector.backbone.stages[0][0].residual[0]
+    assert (neuron.v_threshold, neuron.decay, neuron.backend, detector.T) == (0.7, 0.5, "torch", 3)
+    assert detector.backbone.stages[0][0].residual[2].weight[0].item() == pytest.approx(0.7)
+
+
+def test_configs_are_yaml_alone() -> None:
+    assert not [p for p in Path(CONF).rglob("*") if p.is_file() and p.suffix != ".yaml"]

@@ -1,0 +1,132 @@
+"""The README's commands in a subprocess: train, evaluate, predict, sweep, interrupt and resume."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torchvision.io import write_png
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ["dataset.limit=24", "dataset.batch_size=8", "dataset.eval_batch_size=8", "model.width=0.125", "trainer.max_epochs=2"]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+def only(folder: Path, pattern: str) -> Path:
+    (found,) = folder.glob(pattern)
+    return found
+
+
+def test_train_evaluate_predict(script: Run, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    said = script("train.py", "T=2", *TINY).stdout
+    assert "anchors: auto" in said
+    assert "mAP" in said
+    run = only(runs, "digits/ems_resnet10_small/*")
+    for name in ("config.yaml", "metrics.csv", "metrics.json", "train.log", "detections.png", "precision_recall.png",
+                 "firing_rates.png", "training.png", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):  # fmt: skip
+        assert (run / name).stat().st_size > 0, name
+    assert list(run.glob("tensorboard/events*"))
+    trained = json.loads((run / "metrics.json").read_text())
+    contract = {"mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large", "per_class", "T", "images", "firing_rate",
+                "layers", "impure", "energy", "latency_ms", "throughput", "parameters", "checkpoint", "dataset", "model"}  # fmt: skip
+    assert contract <= trained.keys()
+    assert trained["T"] == 2
+    assert trained["images"] == 24
+    assert {row["name"] for row in trained["impure"]} == {"backbone.stem.0", "head.maps.0", "head.maps.1"}
+    assert trained["energy"]["ratio"] == pytest.approx(trained["energy"]["snn_mJ"] / trained["energy"]["ann_mJ"])
+
+    said = script("evaluate.py", "dataset.limit=24", "dataset.eval_batch_size=8").stdout
+    assert str(run / "checkpoints" / "best.ckpt") in said
+    (again,) = [p for p in runs.glob("digits/ems_resnet10_small/*/metrics.json") if p.parent != run]
+    evaluated = json.loads(again.read_text())
+    for key in ("mAP", "mAP50", "T", "firing_rate", "energy", "parameters"):
+        assert evaluated[key] == trained[key], key
+
+    shared = run / "checkpoints" / "best.safetensors"
+    script("evaluate.py", f"checkpoint={shared}", "T=5", "dataset.limit=8")
+    last = max(runs.glob("digits/ems_resnet10_small/*/metrics.json"), key=os.path.getmtime)
+    assert json.loads(last.read_text())["T"] == 5
+
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    write_png(torch.randint(0, 256, (3, 90, 200), dtype=torch.uint8), str(pictures / "a.png"))
+    (pictures / "b.png").write_bytes(b"not a picture")
+    out = tmp_path / "out"
+    said = script("predict.py", f"source={pictures}", f"checkpoint={shared}", f"out={out}", "postprocess.confidence=0.0").stdout
+    assert "b.png cannot be read and is left out" in said
+    found = json.loads((out / "predictions.json").read_text())
+    assert found["images"] == [{"id": 0, "file_name": "a.png", "height": 90, "width": 200}]
+    assert len(found["categories"]) == 10
+    assert found["annotations"]
+    for box in found["annotations"]:
+        x, y, w, h = box["bbox"]
+        assert min(x, y, w, h) >= 0
+        assert x + w <= 200.01
+        assert y + h <= 90.01
+    assert (out / "a.png").exists()
+
+
+def test_sweep_goes_on_after_a_failure_and_ends_with_table_and_plot(script: Run, tmp_path: Path) -> None:
+    done = script("train.py", "-m", "neuron.v_threshold=0.3,-1,0.7", *TINY, "trainer.max_epochs=1", "T=1")
+    folder = only(tmp_path / "runs", "digits/ems_resnet10_small/*")
+    rows = json.loads((folder / "sweep.json").read_text())
+    assert [row["neuron.v_threshold"] for row in rows] == [0.3, -1, 0.7]
+    assert "neuron.v_threshold is -1" in rows[1]["failed"]
+    assert [json.loads((folder / n / "metrics.json").read_text())["mAP"] for n in "02"] == [rows[0]["mAP"], rows[2]["mAP"]]
+    for n, threshold in (("0", "0.3"), ("2", "0.7")):
+        assert f"v_threshold: {threshold}" in (folder / n / "config.yaml").read_text()
+    assert (folder / "sweep.png").stat().st_size > 0
+    assert "v_threshold" in done.stdout
+
+
+def weights(run: Path) -> dict[str, Any]:
+    state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    return {**state["current_model_state"], **{f"average.{k}": v for k, v in state["state_dict"].items()}}
+
+
+def history(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_training_ends_as_if_it_had_not_been(how: signal.Signals, tmp_path: Path, data_dir: Path) -> None:
+    settings = ["T=2", *TINY, "trainer.max_epochs=3", "dataset.limit=64", "trainer.log_every_n_steps=1"]
+
+    def command(runs: str, *more: str) -> list[str]:
+        return [sys.executable, str(ROOT / "train.py"), f"data_dir={data_dir}", f"runs_dir={tmp_path / runs}", *more]
+
+    subprocess.run(command("whole", *settings), check=True, cwd=ROOT, capture_output=True, timeout=600)
+    whole = only(tmp_path / "whole", "digits/ems_resnet10_small/*")
+
+    process = subprocess.Popen(command("cut", *settings), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not list((tmp_path / "cut").glob("*/*/*/checkpoints/last.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.4)  # into the second epoch
+    process.send_signal(how)
+    assert process.wait(timeout=120) != 0
+    cut = only(tmp_path / "cut", "digits/ems_resnet10_small/*")
+    step = torch.load(cut / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    assert 0 < step < 24
+
+    subprocess.run(command("cut", "resume=last"), check=True, cwd=ROOT, capture_output=True, timeout=600)
+    assert only(tmp_path / "cut", "digits/ems_resnet10_small/*") == cut
+    one, other = weights(whole), weights(cut)
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+    metrics = [json.loads((run / "metrics.json").read_text()) for run in (whole, cut)]
+    assert metrics[0]["mAP"] == metrics[1]["mAP"]
+    assert [row["train/loss"] for row in history(whole)] == [row["train/loss"] for row in history(cut)]

@@ -1,0 +1,87 @@
+"""Tables say what metrics.json says."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from emsyolo.report.table import layers_table, metrics_table, sweep_table
+
+METRICS: dict[str, Any] = {
+    "mAP": 0.72124,
+    "mAP50": 0.95,
+    "mAP75": 0.8,
+    "mAP_small": 0.7,
+    "mAP_medium": 0.75,
+    "mAP_large": None,
+    "per_class": {"ace": 0.7, "king [of hearts]": None},
+    "T": 4,
+    "images": 400,
+    "firing_rate": 0.12345,
+    "layers": [
+        {"name": "stem", "firing_rate": 1.0, "binary": False, "macs": 1.2e6, "synops": 1.2e6},
+        {"name": "head.out", "firing_rate": 0.05, "binary": True, "macs": 2e9, "synops": 1e8},
+    ],
+    "impure": [{"name": "stem", "macs": 1.2e6}],
+    "energy": {"snn_mJ": 0.00123, "ann_mJ": 0.25, "ratio": 0.00492},
+    "latency_ms": {"p50": 12.34, "p95": 20.0},
+    "throughput": 210.04,
+    "parameters": 1_234_567,
+    "dataset": "digits",
+    "model": "ems_resnet10",
+}
+
+
+def lines(table: Table) -> list[str]:
+    console = Console(width=120, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return [re.sub(r"  +", " | ", line.strip()) for line in capture.get().splitlines() if line.strip()]
+
+
+def test_metrics() -> None:
+    shown = lines(metrics_table(METRICS))
+    assert shown == [
+        "ems_resnet10 on digits",
+        "mAP | 0.7212",
+        "mAP50 | 0.9500",
+        "mAP75 | 0.8000",
+        "mAP_small | 0.7000",
+        "mAP_medium | 0.7500",
+        "mAP_large | -",
+        "mAP of ace | 0.7000",
+        "mAP of king [of hearts] | -",
+        "firing rate | 12.35%",
+        "energy per image | 0.00123 mJ",
+        "the same as an ANN | 0.2500 mJ",
+        "ratio | 0.00492",
+        "convolutions not fed with spikes | 1 (1.20 M MACs)",
+        "latency p50 | 12.3 ms",
+        "latency p95 | 20.0 ms",
+        "throughput | 210.0 images/s",
+        "T | 4",
+        "images | 400",
+        "parameters | 1.23 M",
+    ]
+
+
+def test_metrics_of_a_network_without_spikes_and_in_part() -> None:
+    assert lines(metrics_table({"mAP": 0.5, "firing_rate": None})) == ["mAP | 0.5000", "firing rate | -"]
+
+
+def test_layers() -> None:
+    shown = lines(layers_table(METRICS))
+    assert "stem | numbers | 100.00% | 1.20 M | 1.20 M" in shown
+    assert "head.out | spikes | 5.00% | 2.00 G | 100.00 M" in shown
+
+
+def test_sweep() -> None:
+    rows = [{"neuron.v_threshold": "0.3", "mAP": 0.5, "mAP50": 0.8}, {"neuron.v_threshold": "0.5", "mAP": None}]
+    table = sweep_table(rows, ["neuron.v_threshold"])
+    shown = lines(table)
+    assert shown[1] == "neuron.v_threshold | mAP | mAP50"
+    assert shown[-2:] == ["0.3 | 0.5000 | 0.8000", "0.5 | - | -"]
+    assert [row.style for row in table.rows] == ["bold", None]

@@ -59,7 +59,8 @@ def plain(detector: Detector) -> Detector:
                 )
                 setattr(module, name, node)
             elif isinstance(child, TdBN):
-                norm = sj_layer.ThresholdDependentBatchNorm2d(child.alpha, child.weight[0].item() / child.alpha, child.num_features)
+                v_threshold = child.weight[0].item() / child.alpha
+                norm = sj_layer.ThresholdDependentBatchNorm2d(child.alpha, v_threshold, child.num_features)
                 norm.load_state_dict(child.state_dict())
                 # Its own step mode folds [T, N]; here the container has folded already.
                 setattr(module, name, _Folded(norm))

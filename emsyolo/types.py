@@ -78,6 +78,7 @@ class Batch:
 
     @property
     def targets(self) -> tuple[Targets, ...]:
+        """The true boxes of each sample."""
         return tuple(sample.targets for sample in self.samples)
 
     def __len__(self) -> int:

@@ -37,8 +37,8 @@ def evaluate(cfg: DictConfig) -> float:
     data = data_of(cfg)
     if list(data.class_names) != list(weights.config["class_names"]):
         raise ValueError(
-            f"dataset {data.name} has the classes {list(data.class_names)}, the checkpoint {weights.path} was trained on "
-            f"{weights.config['class_names']}; evaluate it on a data set with the same classes"
+            f"dataset {data.name} has the classes {list(data.class_names)}, the checkpoint {weights.path} was trained "
+            f"on {weights.config['class_names']}; evaluate it on a data set with the same classes"
         )
     detector = detector_of(cfg)
     load_weights(detector, weights)

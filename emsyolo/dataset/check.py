@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 from rich.progress import track
 
 from emsyolo.dataset.images import Record, read_image
+
+Item = TypeVar("Item")
 
 log = logging.getLogger(__name__)
 
@@ -136,3 +139,14 @@ def require_images(records: Sequence[Record], name: str, where: str) -> None:
     """
     if not records:
         raise ValueError(f"{name}: no usable image; looked in {where}")
+
+
+def first(items: Sequence[Item], limit: int | None) -> Sequence[Item]:
+    """The first `limit` items; all for None.
+
+    Raises:
+        ValueError: a limit below 1.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit={limit}: expected at least 1 image, or null for all")
+    return items[:limit]

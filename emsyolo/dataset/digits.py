@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from emsyolo.dataset.check import first
 from emsyolo.dataset.images import ImageDataset, Record, plain_record
 from emsyolo.dataset.scene import Scene, scene
 
@@ -75,11 +76,9 @@ class Digits(ImageDataset):
         limit: int | None = None,
     ) -> None:
         scans(split, seed)
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit={limit}: expected at least 1 scene, or null for all {SCENES[split]}")
         size_hw = (size_hw[0], size_hw[1])
         path = Path(root) / f"digits_v{VERSION}_{seed}_{split}_{size_hw[0]}x{size_hw[1]}.npz"
-        count = SCENES[split] if limit is None else min(limit, SCENES[split])
+        count = len(first(range(SCENES[split]), limit))
         stored = _read(path)
         if stored is None:
             stored = _pack([scene_at(i, split, seed=seed, size_hw=size_hw) for i in _progress(count, split)])

@@ -6,14 +6,14 @@ import csv
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from emsyolo.dataset.datamodule import DataModule
+from emsyolo.dataset.datamodule import DataModule, EpochSampler
 from emsyolo.evaluator.coco import CocoEvaluator
 from emsyolo.model.postprocess import Postprocess
 from emsyolo.trainer.checkpoint import AtomicCheckpointIO, LastCheckpoint, ema_average, position
@@ -86,8 +86,9 @@ def fit(trainer: Trainer, module: DetectionModule, data: DataModule, resume: Pat
         # Lightning makes the first iterator before it tells the sampler of the epoch.
         state = torch.load(resume, map_location="cpu", weights_only=True)
         epoch, batches = position(state)
-        train.sampler.set_epoch(epoch)
-        train.sampler.skip = batches * data.batch_size
+        sampler = cast(EpochSampler, train.sampler)
+        sampler.set_epoch(epoch)
+        sampler.skip = batches * data.batch_size
         _keep_history(trainer, state["global_step"])
     trainer.fit(module, train, val, ckpt_path=resume, weights_only=True)
     if trainer.interrupted:

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-# The default data set cut to a few scenes, and the smallest network: the path is the same, the time is not.
-TINY = ["dataset.limit=24", "dataset.batch_size=8", "dataset.eval_batch_size=8", "model.width=0.125", "trainer.max_epochs=2"]
-Run = Callable[..., subprocess.CompletedProcess[str]]
+from e2e_settings import ROOT, Run
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +21,8 @@ def script(tmp_path: Path, data_dir: Path) -> Run:
     """`script("train.py", "T=2")`: runs it; runs/ is in `tmp_path`."""
 
     def run(name: str, *overrides: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(ROOT / name), f"data_dir={data_dir}", f"runs_dir={tmp_path / 'runs'}", *overrides]
+        folders = [f"data_dir={data_dir}", f"runs_dir={tmp_path / 'runs'}"]
+        command = [sys.executable, str(ROOT / name), *folders, *overrides]
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT, check=False)
         if ok:
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

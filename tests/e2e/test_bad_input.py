@@ -6,16 +6,15 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from e2e_settings import ROOT, Run
+from e2e_settings import TINY as SMALL
 from torchvision.io import write_png
 
-ROOT = Path(__file__).resolve().parents[2]
-TINY = ["dataset.limit=8", "dataset.batch_size=4", "dataset.eval_batch_size=4", "model.width=0.125", "trainer.max_epochs=1", "T=1"]
-Run = Callable[..., subprocess.CompletedProcess[str]]
+TINY = [*SMALL, "dataset.limit=8", "dataset.batch_size=4", "trainer.max_epochs=1", "T=1"]
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
@@ -25,7 +24,7 @@ def coco_tree(root: Path, text: str | None = None) -> list[str]:
     write_png(torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8), str(root / "a.png"))
     truth = {
         "images": [{"id": 1, "file_name": "a.png", "height": 64, "width": 96}],
-        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 30, 20], "area": 600, "iscrowd": 0}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 30, 20]}],
         "categories": [{"id": 1, "name": "thing"}],
     }
     (root / "a.json").write_text(json.dumps(truth) if text is None else text)
@@ -42,7 +41,8 @@ def fails(script: Run, said: str, *overrides: str) -> None:
 
 
 def test_missing_folder(script: Run, tmp_path: Path) -> None:
-    fails(script, str(tmp_path / "nowhere"), "dataset=coco", f"dataset.root={tmp_path / 'nowhere'}", *TINY)
+    nowhere = tmp_path / "nowhere"
+    fails(script, str(nowhere), "dataset=coco", f"dataset.root={nowhere}", *TINY)
 
 
 def test_cut_json(script: Run, tmp_path: Path) -> None:
@@ -68,8 +68,8 @@ def test_bad_values(script: Run, override: str, said: str) -> None:
 
 
 def test_loss_that_is_not_finite(script: Run) -> None:
-    fails(script, "the loss is nan at epoch 0, batch", *TINY, "optimizer.optimizer.lr=1e30", "trainer.gradient_clip_val=null",
-          "optimizer.warmup_epochs=0", "dataset.limit=32")  # fmt: skip
+    wild = ["optimizer.optimizer.lr=1e30", "trainer.gradient_clip_val=null", "optimizer.warmup_epochs=0"]
+    fails(script, "the loss is nan at epoch 0, batch", *TINY, *wild, "dataset.limit=32")
 
 
 def test_another_architecture(script: Run, tmp_path: Path) -> None:
@@ -87,12 +87,16 @@ def test_a_disk_that_is_full_loses_no_checkpoint(script: Run, tmp_path: Path, da
     before = last.read_bytes()
     # A limit on file size fails a write in the middle, as a full disk does.
     limit = len(before) // 2
+    folders = [f"data_dir={data_dir}", f"runs_dir={tmp_path / 'runs'}"]
     done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), f"data_dir={data_dir}", f"runs_dir={tmp_path / 'runs'}", "resume=last",
-         "trainer.max_epochs=2"],
-        capture_output=True, text=True, cwd=ROOT, check=False, timeout=600,
+        [sys.executable, str(ROOT / "train.py"), *folders, "resume=last", "trainer.max_epochs=2"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        timeout=600,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )  # fmt: skip
+    )
     assert done.returncode != 0
     assert "could not be written" in done.stdout
     assert last.read_bytes() == before

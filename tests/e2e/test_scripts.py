@@ -9,18 +9,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from e2e_settings import ROOT, TINY, Run
 from torchvision.io import write_png
 
-ROOT = Path(__file__).resolve().parents[2]
-TINY = ["dataset.limit=24", "dataset.batch_size=8", "dataset.eval_batch_size=8", "model.width=0.125", "trainer.max_epochs=2"]
-Run = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+# The keys of metrics.json that tools read.
+CONTRACT = set(
+    ["mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large", "per_class", "T", "images", "firing_rate", "layers", "impure", "energy", "latency_ms", "throughput", "parameters", "checkpoint", "dataset", "model"]
+)
 
 
 def only(folder: Path, pattern: str) -> Path:
@@ -34,14 +37,13 @@ def test_train_evaluate_predict(script: Run, tmp_path: Path) -> None:
     assert "anchors: auto" in said
     assert "mAP" in said
     run = only(runs, "digits/ems_resnet10_small/*")
-    for name in ("config.yaml", "metrics.csv", "metrics.json", "train.log", "detections.png", "precision_recall.png",
-                 "firing_rates.png", "training.png", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):  # fmt: skip
+    pictures = ["detections.png", "precision_recall.png", "firing_rates.png", "training.png"]
+    checkpoints = ["checkpoints/best.ckpt", "checkpoints/last.ckpt"]
+    for name in ("config.yaml", "metrics.csv", "metrics.json", "train.log", *pictures, *checkpoints):
         assert (run / name).stat().st_size > 0, name
     assert list(run.glob("tensorboard/events*"))
     trained = json.loads((run / "metrics.json").read_text())
-    contract = {"mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large", "per_class", "T", "images", "firing_rate",
-                "layers", "impure", "energy", "latency_ms", "throughput", "parameters", "checkpoint", "dataset", "model"}  # fmt: skip
-    assert contract <= trained.keys()
+    assert trained.keys() >= CONTRACT
     assert trained["T"] == 2
     assert trained["images"] == 24
     assert {row["name"] for row in trained["impure"]} == {"backbone.stem.0", "head.maps.0", "head.maps.1"}
@@ -59,12 +61,13 @@ def test_train_evaluate_predict(script: Run, tmp_path: Path) -> None:
     last = max(runs.glob("digits/ems_resnet10_small/*/metrics.json"), key=os.path.getmtime)
     assert json.loads(last.read_text())["T"] == 5
 
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    write_png(torch.randint(0, 256, (3, 90, 200), dtype=torch.uint8), str(pictures / "a.png"))
-    (pictures / "b.png").write_bytes(b"not a picture")
+    source = tmp_path / "source"
+    source.mkdir()
+    write_png(torch.randint(0, 256, (3, 90, 200), dtype=torch.uint8), str(source / "a.png"))
+    (source / "b.png").write_bytes(b"not a picture")
     out = tmp_path / "out"
-    said = script("predict.py", f"source={pictures}", f"checkpoint={shared}", f"out={out}", "postprocess.confidence=0.0").stdout
+    every_box = "postprocess.confidence=0.0"
+    said = script("predict.py", f"source={source}", f"checkpoint={shared}", f"out={out}", every_box).stdout
     assert "b.png cannot be read and is left out" in said
     found = json.loads((out / "predictions.json").read_text())
     assert found["images"] == [{"id": 0, "file_name": "a.png", "height": 90, "width": 200}]
@@ -84,7 +87,10 @@ def test_sweep_goes_on_after_a_failure_and_ends_with_table_and_plot(script: Run,
     rows = json.loads((folder / "sweep.json").read_text())
     assert [row["neuron.v_threshold"] for row in rows] == [0.3, -1, 0.7]
     assert "neuron.v_threshold is -1" in rows[1]["failed"]
-    assert [json.loads((folder / n / "metrics.json").read_text())["mAP"] for n in "02"] == [rows[0]["mAP"], rows[2]["mAP"]]
+    assert [json.loads((folder / n / "metrics.json").read_text())["mAP"] for n in "02"] == [
+        rows[0]["mAP"],
+        rows[2]["mAP"],
+    ]
     for n, threshold in (("0", "0.3"), ("2", "0.7")):
         assert f"v_threshold: {threshold}" in (folder / n / "config.yaml").read_text()
     assert (folder / "sweep.png").stat().st_size > 0
@@ -111,7 +117,8 @@ def test_interrupted_training_ends_as_if_it_had_not_been(how: signal.Signals, tm
     subprocess.run(command("whole", *settings), check=True, cwd=ROOT, capture_output=True, timeout=600)
     whole = only(tmp_path / "whole", "digits/ems_resnet10_small/*")
 
-    process = subprocess.Popen(command("cut", *settings), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command("cut", *settings), cwd=ROOT, stdout=quiet, stderr=quiet)
     deadline = time.monotonic() + 300
     while not list((tmp_path / "cut").glob("*/*/*/checkpoints/last.ckpt")) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -50,8 +50,16 @@ def test_fully_spiking_heads_have_these_counts() -> None:
         assert sum(p.numel() for p in detector.parameters()) == count
 
 
+def awake(detector: Detector) -> Detector:
+    """Ready to evaluate, with running statistics under which neurons fire."""
+    detector.train()
+    for _ in range(20):
+        detector(torch.rand(1, 2, 3, 32, 64))
+    return detector.eval()
+
+
 def test_any_t_after_building(tiny_detector: Detector) -> None:
-    tiny_detector.eval()
+    awake(tiny_detector)
     frames = torch.rand(1, 1, 3, 32, 64)
     outputs = {}
     for steps in (1, 2, 5):
@@ -63,7 +71,7 @@ def test_any_t_after_building(tiny_detector: Detector) -> None:
 
 
 def test_no_state_is_kept_between_calls(tiny_detector: Detector) -> None:
-    tiny_detector.eval()
+    awake(tiny_detector)
     frames = torch.rand(1, 2, 3, 32, 64)
     first = tiny_detector(frames).maps[1]
     tiny_detector(torch.rand(1, 3, 3, 64, 32))
@@ -72,7 +80,7 @@ def test_no_state_is_kept_between_calls(tiny_detector: Detector) -> None:
 
 
 def test_images_of_a_batch_do_not_mix(tiny_detector: Detector) -> None:
-    tiny_detector.eval()
+    awake(tiny_detector)
     frames = torch.rand(2, 3, 3, 32, 64)
     together = tiny_detector(frames).maps[0]
     torch.testing.assert_close(tiny_detector(frames[:, 1:2]).maps[0][0], together[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import zipfile
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -93,9 +94,9 @@ class Digits(ImageDataset):
         return torch.from_numpy(self._pixels[record.id].copy())
 
 
-def _progress(count: int, split: str) -> range:
+def _progress(count: int, split: str) -> Iterable[int]:
     description = f"making {count} scenes of digits ({split})"
-    return track(range(count), description=description, transient=True, disable=count < 100)  # type: ignore[return-value]
+    return track(range(count), description=description, transient=True, disable=count < 100)
 
 
 def _pack(scenes: list[Scene]) -> dict[str, NDArray]:
@@ -127,12 +128,14 @@ def _read(path: Path) -> dict[str, NDArray] | None:
 
 
 def _write(path: Path, arrays: dict[str, NDArray]) -> None:
-    """Write the cache whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write the cache whole or not at all; a folder or disk that does not take it costs a warning and time."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            np.savez(file, allow_pickle=False, **arrays)
         temporary.replace(path)
+    except OSError as error:
+        log.warning("%s could not be written (%s); the scenes will be made again next time", path, error)
     finally:
         temporary.unlink(missing_ok=True)

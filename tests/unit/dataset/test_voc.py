@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from emsyolo.dataset import voc as module
+from emsyolo.dataset.voc import VOC
+
+OBJECT = (
+    "<object><name>{name}</name><difficult>{difficult}</difficult><bndbox><xmin>{box[0]}</xmin><ymin>{box[1]}</ymin>"
+    "<xmax>{box[2]}</xmax><ymax>{box[3]}</ymax></bndbox></object>"
+)
+Add = Callable[..., Path]
+
+
+@pytest.fixture
+def add(tmp_path: Path, picture: Callable[..., Path]) -> Add:
+    """Adds an image to a set, with an XML file of (class, box, difficult)."""
+
+    def add(
+        name: str, objects: list[tuple[str, list[object], int]], folder: str = "", image_set: str = "train"
+    ) -> Path:
+        base = tmp_path / folder
+        picture(base / "JPEGImages" / f"{name}.jpg")
+        xml = base / "Annotations" / f"{name}.xml"
+        xml.parent.mkdir(parents=True, exist_ok=True)
+        listed = (OBJECT.format(name=one, box=box, difficult=difficult) for one, box, difficult in objects)
+        xml.write_text(f"<annotation>{''.join(listed)}</annotation>")
+        main = base / "ImageSets" / "Main" / f"{image_set}.txt"
+        main.parent.mkdir(parents=True, exist_ok=True)
+        with main.open("a") as file:
+            file.write(f"{name}\n")
+        return xml
+
+    return add
+
+
+def test_boxes_count_from_one_with_both_ends_included(tmp_path: Path, add: Add) -> None:
+    add("a", [("dog", [1, 1, 40, 30], 0), ("cat", ["5.5", 6, 5.5, 6], 1)])
+    data = VOC(tmp_path, ["train"])
+    assert data.class_names[11] == "dog"
+    assert len(data.class_names) == 20
+    sample = data[0]
+    assert sample.targets.boxes_xyxy.tolist() == [[0, 0, 40, 30], [4.5, 5, 5.5, 6]]
+    assert sample.targets.labels.tolist() == [11, 7]
+    assert sample.targets.ignore.tolist() == [False, True]
+    assert [one["difficult"] for one in data.truth()["annotations"]] == [0, 1]
+    assert [one["iscrowd"] for one in data.truth()["annotations"]] == [0, 0]
+
+
+def test_several_sets_of_several_folders(tmp_path: Path, add: Add) -> None:
+    add("a", [("dog", [1, 1, 4, 3], 0)], "VOCdevkit/VOC2007", "trainval")
+    add("b", [], "VOCdevkit/VOC2012", "trainval")
+    data = VOC(tmp_path, ["VOCdevkit/VOC2007/trainval", "VOCdevkit/VOC2012/trainval"])
+    assert [record.name for record in data.records] == ["a.jpg", "b.jpg"]
+    assert [record.id for record in data.records] == [0, 1]
+    assert len(VOC(tmp_path, ["VOCdevkit/VOC2007/trainval", "VOCdevkit/VOC2012/trainval"], limit=1)) == 1
+
+
+def test_an_unknown_class_says_what_to_type(tmp_path: Path, add: Add) -> None:
+    add("a", [("WBC", [1, 1, 4, 3], 0), ("RBC", [1, 1, 4, 3], 0)])
+    with pytest.raises(
+        ValueError, match=r"a\.xml: unknown class 'WBC'; expected one of aeroplane.*dataset\.class_names=\[RBC,WBC\]"
+    ):
+        VOC(tmp_path, ["train"])
+    assert VOC(tmp_path, ["train"], ["RBC", "WBC"]).class_names == ("RBC", "WBC")
+
+
+def test_bad_xml_is_left_out_and_named(tmp_path: Path, add: Add, caplog: pytest.LogCaptureFixture) -> None:
+    add("good", [("dog", [1, 1, 4, 3], 0)])
+    cut = add("cut", [("dog", [1, 1, 4, 3], 0)])
+    cut.write_text(cut.read_text()[:60])
+    add("gone", []).unlink()
+    add("words", [("dog", ["one", 1, 4, 3], 0)])
+    add("nameless", [("", [1, 1, 4, 3], 0)])
+    with caplog.at_level(logging.WARNING):
+        data = VOC(tmp_path, ["train"])
+    assert [record.name for record in data.records] == ["good.jpg"]
+    (message,) = caplog.messages
+    assert message.startswith("voc/train: 4 of 5 images left out: cut.xml (XML cut off or damaged at line 1, column")
+    assert "gone.xml (no such XML file), words.xml (object 1: bndbox ['one', '1', '4', '3']" in message
+    assert "nameless.xml (object 1 has no name)" in message
+
+
+def test_missing_images_and_boxes_outside_are_reported(
+    tmp_path: Path, add: Add, caplog: pytest.LogCaptureFixture
+) -> None:
+    add("a", [("dog", [-3, 1, 4, 3], 0), ("dog", [9, 9, 2, 12], 0)])
+    add("b", [])
+    (tmp_path / "JPEGImages" / "b.jpg").unlink()
+    with caplog.at_level(logging.WARNING):
+        data = VOC(tmp_path, ["train"])
+    assert data.records[0].boxes_xyxy.tolist() == [[0, 0, 4, 3]]
+    assert caplog.messages == [
+        "voc/train: 1 of 2 images left out: b.jpg (missing)",
+        "voc/train: 1 boxes reach outside their image and are clipped: a.jpg",
+        "voc/train: 1 boxes without any area left out: a.jpg",
+    ]
+
+
+def test_absent_data_says_what_was_looked_for_and_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"VOC2007/ImageSets/Main/test\.txt: looked for.*dataset\.train\.download=true.*host\.robots",
+    ):
+        VOC(tmp_path, ["VOCdevkit/VOC2007/test"])
+
+
+def test_a_set_without_usable_images_is_refused(tmp_path: Path, add: Add) -> None:
+    add("a", []).unlink()
+    with pytest.raises(ValueError, match=r"no usable image; looked in .* for the 1 images of train"):
+        VOC(tmp_path, ["train"])
+
+
+def test_download_asks_torchvision_for_what_is_missing(
+    tmp_path: Path, add: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fetch(root: str, *, year: str, image_set: str, download: bool) -> None:
+        asked.append((root, year, image_set, download))
+        add("a", [("dog", [1, 1, 4, 3], 0)], f"VOCdevkit/VOC{year}", image_set)
+
+    monkeypatch.setattr(module, "VOCDetection", fetch)
+    for _ in range(2):
+        assert len(VOC(tmp_path, ["VOCdevkit/VOC2007/test"], download=True)) == 1
+    assert asked == [(str(tmp_path), "2007", "test", True)]

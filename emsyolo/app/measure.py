@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def measure(
     )
     precision_recall_curves(out / "precision_recall.png", *evaluator.precision_recall())
     firing_rates(out / "firing_rates.png", metrics["layers"])
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 110)  # a log file would cut names at 80
     console.print(layers_table(metrics))
     console.print(metrics_table(metrics))
     impure = metrics["impure"]

@@ -35,7 +35,7 @@ class SweepSummary(Callback):
         for path, overrides in typed.items():
             row: dict[str, Any] = {key: _value(overrides.get(key, "")) for key in keys}
             metrics = path.with_name("metrics.json")
-            row |= json.loads(metrics.read_text()) if metrics.exists() else {"failed": _failure(path)}
+            row |= _figures(metrics) if metrics.exists() else {"failed": _failure(path)}
             rows.append({**row, "folder": str(path.parent)})
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "sweep.json").write_text(json.dumps(rows, indent=1) + "\n")
@@ -47,6 +47,13 @@ class SweepSummary(Callback):
         if done:
             sweep_summary(folder / "sweep.png", done, keys)
         log.info("written: %s", folder)
+
+
+def _figures(path: Path) -> dict[str, Any]:
+    """The single figures of a metrics.json, energies flattened."""
+    metrics = json.loads(path.read_text())
+    energy = {f"energy_{key.removeprefix('snn_')}": value for key, value in metrics["energy"].items()}
+    return {key: value for key, value in metrics.items() if not isinstance(value, (dict, list))} | energy
 
 
 def _number(path: Path) -> int:

@@ -26,8 +26,9 @@ class YOLOLoss:
     Attributes:
         box: gain; it is scaled by 3 / levels.
         objectness: gain; it is scaled by 3 / levels and by `area_scaled`.
-        classes: gain; it is scaled by 3 / levels and K / 80; K = 1 has no class term.
+        classes: gain; it is scaled by 3 / levels and, with `class_scaled`, by K / 80; K = 1 has no class term.
         area_scaled: multiply the objectness gain by H * W / 640^2, as published.
+        class_scaled: multiply the class gain by K / 80, as published; for K = 80 it makes no difference.
         anchor_ratio: a box matches an anchor when no side differs by this factor or more, > 1.
     """
 
@@ -35,6 +36,7 @@ class YOLOLoss:
     objectness: float = 1.0
     classes: float = 0.5
     area_scaled: bool = True
+    class_scaled: bool = True
     anchor_ratio: float = 4.0
 
     def __call__(self, head_maps: HeadMaps, targets: Sequence[Targets]) -> dict[str, Tensor]:
@@ -77,6 +79,6 @@ class YOLOLoss:
         area = height * width / 640**2 if self.area_scaled else 1.0
         parts["box"] = parts["box"] * (self.box * share)
         parts["objectness"] = parts["objectness"] * (self.objectness * area * share)
-        parts["class"] = parts["class"] * (self.classes * classes / 80 * share)
+        parts["class"] = parts["class"] * (self.classes * (classes / 80 if self.class_scaled else 1.0) * share)
         loss = torch.stack(list(parts.values())).sum() * len(maps[0])
         return {"loss": loss, **{name: value.detach() for name, value in parts.items()}}

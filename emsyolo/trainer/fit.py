@@ -33,6 +33,7 @@ def make_trainer(
     ema_decay: float | None = 0.9999,
     ema_steps: float = 2000.0,
     checkpoint_minutes: float = 10.0,
+    precision: str = "auto",
     **lightning: Any,
 ) -> Trainer:
     """The trainer of a run.
@@ -45,6 +46,7 @@ def make_trainer(
         ema_decay: of the averaged weights, which are validated and stored; None: no averaging.
         ema_steps: over which that decay rises.
         checkpoint_minutes: `last.ckpt` is at most so old.
+        precision: as Lightning's, or `auto`: bf16-mixed where the device computes in bfloat16, else 32-true.
         lightning: whatever `lightning.Trainer` takes: `max_epochs`, `devices`, `strategy`, `precision`, ...
     """
     checkpoints = run_dir / "checkpoints"
@@ -70,6 +72,7 @@ def make_trainer(
         enable_model_summary=False,
         use_distributed_sampler=False,  # our sampler shards, and can start inside an epoch
         num_sanity_val_steps=0,
+        precision=_precision() if precision == "auto" else precision,  # type: ignore[arg-type]
         **lightning,
     )
 
@@ -93,6 +96,13 @@ def fit(trainer: Trainer, module: DetectionModule, data: DataModule, resume: Pat
     trainer.fit(module, train, val, ckpt_path=resume, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
+
+
+def _precision() -> str:
+    """The fastest precision that this device computes in without loss of range."""
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
 
 
 class _Hyperparameters(Callback):

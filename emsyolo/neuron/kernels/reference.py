@@ -54,21 +54,19 @@ class _LIF(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, v: Tensor, decay: float, v_threshold: float, surrogate_width: float
     ) -> tuple[Tensor, Tensor]:
-        needs_grad = ctx.needs_input_grad[0]
-        spikes = torch.empty_like(x, memory_format=torch.preserve_format)
-        inside = torch.empty_like(spikes, dtype=torch.bool) if needs_grad else None
         # Potentials in half precision would lose currents that are small beside them.
         dtype = torch.promote_types(x.dtype, torch.float32)
+        spikes = torch.empty_like(x)
+        distance = torch.empty_like(x, dtype=dtype) if ctx.needs_input_grad[0] else None
         v = v.to(dtype)
         for t, current in enumerate(x):
             u = torch.add(current.to(dtype), v, alpha=decay)
-            fired = u >= v_threshold
-            spikes[t].copy_(fired)
-            if inside is not None:
-                torch.lt((u - v_threshold).abs_(), surrogate_width / 2, out=inside[t])
-            v = u.masked_fill_(fired, 0.0)
-        if inside is not None:
-            ctx.save_for_backward(spikes, inside)
+            if distance is not None:
+                torch.sub(u, v_threshold, out=distance[t])
+            torch.ge(u, v_threshold, out=spikes[t])
+            v = torch.addcmul(u, u, spikes[t].to(dtype), value=-1)  # u * (1 - s)
+        if distance is not None:
+            ctx.save_for_backward(spikes, distance.abs_() < surrogate_width / 2)
         ctx.decay, ctx.width = decay, surrogate_width
         v = v.to(x.dtype)
         ctx.mark_non_differentiable(v)
@@ -78,8 +76,11 @@ class _LIF(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         spikes, inside = ctx.saved_tensors
-        out = torch.mul(grad, inside).div_(ctx.width)
+        out = torch.where(inside, grad, 0.0)
+        if ctx.width != 1:
+            out.div_(ctx.width)
         for t in range(len(out) - 2, -1, -1):
             # du[t+1]/du[t] = decay where step t did not fire; the reset itself is detached.
-            out[t].addcmul_(out[t + 1], 1 - spikes[t], value=ctx.decay)
+            later = out[t + 1]
+            out[t].add_(torch.addcmul(later, later, spikes[t], value=-1), alpha=ctx.decay)
         return out, None, None, None, None

@@ -27,7 +27,9 @@ def test_newest_run_of_data_set_and_model(tmp_path: Path) -> None:
     checkpoint(tmp_path, "coco/a/3/checkpoints/best.ckpt", 0)
     assert newest_run(tmp_path, "digits", None, "best.ckpt") == swept
     assert newest_run(tmp_path, "digits", "a", "best.ckpt") == old
-    with pytest.raises(FileNotFoundError, match=r"no run on dataset=voc with model=a .*python train\.py dataset=voc model=a"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no run on dataset=voc with model=a .*python train\.py dataset=voc model=a"
+    ):
         newest_run(tmp_path, "voc", "a", "best.ckpt")
 
 

@@ -47,6 +47,7 @@ class LastCheckpoint(Checkpoint):
         self.minutes = minutes
         self._saved_at = time.monotonic()
         self._signal: int | None = None
+        self._stopping = False
         self._before: dict[int, Any] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -68,8 +69,12 @@ class LastCheckpoint(Checkpoint):
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.path)
         self._saved_at = time.monotonic()
-        if self._signal is not None:
-            raise KeyboardInterrupt(f"stopped by signal {self._signal}; {self.path} is written, resume=last goes on")
+        self._stopping = self._signal is not None
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Stop after a save that was asked for; not within the save, for loggers still write the step that led to it."""
+        if self._stopping:
+            raise KeyboardInterrupt
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

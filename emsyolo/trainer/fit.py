@@ -93,9 +93,10 @@ def fit(trainer: Trainer, module: DetectionModule, data: DataModule, resume: Pat
         sampler.set_epoch(epoch)
         sampler.skip = batches * data.batch_size
         _keep_history(trainer, state["global_step"])
-    trainer.fit(module, train, val, ckpt_path=resume, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        trainer.fit(module, train, val, ckpt_path=resume, weights_only=True)
+    except SystemExit:  # how Lightning ends after a KeyboardInterrupt
+        raise KeyboardInterrupt from None
 
 
 def _precision() -> str:

@@ -22,7 +22,7 @@ def script(tmp_path: Path, data_dir: Path) -> Run:
 
     def run(name: str, *overrides: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
         folders = [f"data_dir={data_dir}", f"runs_dir={tmp_path / 'runs'}"]
-        command = [sys.executable, str(ROOT / name), *folders, *overrides]
+        command = [sys.executable, str(ROOT / name), *overrides, *folders]
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT, check=False)
         if ok:
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

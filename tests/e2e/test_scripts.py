@@ -21,29 +21,27 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 # The keys of metrics.json that tools read.
-CONTRACT = set(
-    [
-        "mAP",
-        "mAP50",
-        "mAP75",
-        "mAP_small",
-        "mAP_medium",
-        "mAP_large",
-        "per_class",
-        "T",
-        "images",
-        "firing_rate",
-        "layers",
-        "impure",
-        "energy",
-        "latency_ms",
-        "throughput",
-        "parameters",
-        "checkpoint",
-        "dataset",
-        "model",
-    ]
-)
+CONTRACT = {
+    "mAP",
+    "mAP50",
+    "mAP75",
+    "mAP_small",
+    "mAP_medium",
+    "mAP_large",
+    "per_class",
+    "T",
+    "images",
+    "firing_rate",
+    "layers",
+    "impure",
+    "energy",
+    "latency_ms",
+    "throughput",
+    "parameters",
+    "checkpoint",
+    "dataset",
+    "model",
+}
 
 
 def only(folder: Path, pattern: str) -> Path:

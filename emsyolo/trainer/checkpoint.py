@@ -72,7 +72,7 @@ class LastCheckpoint(Checkpoint):
         self._stopping = self._signal is not None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Stop after a save that was asked for; not within the save, for loggers still write the step that led to it."""
+        """Stop after a save that was asked for; not within it, for loggers still write the step that led to it."""
         if self._stopping:
             raise KeyboardInterrupt
 

@@ -66,9 +66,7 @@ def train(cfg: DictConfig) -> float:
 
 
 def _module(cfg: DictConfig) -> DetectionModule:
-    # channels_last: oneDNN and cuDNN convolve it about a third faster here; results differ by rounding alone.
-    detector = detector_of(cfg).to(memory_format=torch.channels_last)
-    return DetectionModule(detector, instantiate(cfg.loss), instantiate(cfg.optimizer, _convert_="all"))
+    return DetectionModule(detector_of(cfg), instantiate(cfg.loss), instantiate(cfg.optimizer, _convert_="all"))
 
 
 def _announce(cfg: DictConfig, data: DataModule, module: DetectionModule, out: Path) -> None:
@@ -101,7 +99,7 @@ def _finish(
     save_weights(shared, detector, hyperparameters)
     if (out / "metrics.csv").exists():
         training_curves(out / "training.png", out / "metrics.csv")
-    detector.to(device_of("auto"))
+    detector.to(memory_format=torch.channels_last).to(device_of("auto"))
     metrics = measure(
         detector, data, instantiate(cfg.postprocess), out=out, facts={"checkpoint": str(shared), **facts}, **cfg.energy
     )

@@ -14,6 +14,8 @@ MAX_DIGITS = 6
 SIDE_PX = (18, 48)  # of the square to which the 8x8 scan is enlarged, both included
 MAX_COVERED = 0.3  # share of either box that another may cover
 MIN_CONTRAST = 0.3
+CONTRASTED = 0.9  # share of the pixels around a digit that its colour must differ from
+DRIFT = 0.12  # of each channel of the background, either way
 NOISE_SIGMA = 0.05
 INK_FROM, INK_FULL = 0.3, 0.7  # darkness of the enlarged scan where ink begins and where it is opaque
 BOXED_INK = 0.5  # opacity from which a pixel belongs to the box
@@ -42,8 +44,9 @@ def scene(rng: np.random.Generator, scans: Floats, digits: NDArray[np.int64], si
 
     1 to 6 digits, fewer if there is no room: each the scan enlarged (bicubic) to a square of 18 to 48 px, in one random
     colour. A pixel belongs to the box if its ink is at least half opaque; the intersection of two boxes is at most 30 %
-    of either. Contrast is the difference in luminance (Rec. 601, full scale 1) between the digit's colour and the mean
-    of what lies under its ink; it is at least 0.3. Gaussian noise of sigma 0.05 of full scale comes last.
+    of either. Contrast is the difference in luminance (Rec. 601, full scale 1) between the digit's colour and what lies
+    in its square; it is at least 0.3 for nine pixels in ten, so that no part of a digit fades into the background.
+    Gaussian noise of sigma 0.05 of full scale comes last.
 
     Args:
         rng: is advanced.
@@ -61,21 +64,36 @@ def scene(rng: np.random.Generator, scans: Floats, digits: NDArray[np.int64], si
     canvas = distractors(rng, background(rng, size_hw))
     boxes: list[Floats] = []
     found: list[int] = []
-    for _ in range(rng.integers(1, MAX_DIGITS + 1)):
+    wanted = int(rng.integers(1, MAX_DIGITS + 1))
+    for _ in range(TRIES):
+        if len(found) == wanted:
+            break
         chosen = int(rng.integers(len(scans)))
         opacity = ink(scans[chosen], int(rng.integers(SIDE_PX[0], SIDE_PX[1] + 1)))
-        place = free_place(rng, ink_box(opacity), opacity.shape[0], boxes, size_hw)
-        if place is None:
-            continue
-        top, left = place
-        part = canvas[top : top + opacity.shape[0], left : left + opacity.shape[1]]
-        colour = contrasting_colour(rng, part[opacity >= BOXED_INK].mean(axis=0))
-        part += opacity[..., None] * (colour - part)
-        boxes.append(ink_box(opacity) + np.array([left, top, left, top]))
-        found.append(int(digits[chosen]))
+        box = draw(rng, canvas, opacity, boxes)
+        if box is not None:
+            boxes.append(box)
+            found.append(int(digits[chosen]))
+    if not found:  # nothing stands out from this background; draw another
+        return scene(rng, scans, digits, size_hw)
     noisy = canvas + rng.normal(0.0, NOISE_SIGMA, canvas.shape)
     image = (np.clip(noisy, 0, 1) * 255).round().astype(np.uint8)
     return Scene(image, np.array(boxes, dtype=np.float64), np.array(found, dtype=np.int64))
+
+
+def draw(rng: np.random.Generator, canvas: Floats, opacity: Floats, boxes: list[Floats]) -> Floats | None:
+    """Put ink on the canvas, in place, and give its box xyxy; None, and nothing drawn, if no place or colour is met."""
+    side = opacity.shape[0]
+    place = free_place(rng, ink_box(opacity), side, boxes, (canvas.shape[0], canvas.shape[1]))
+    if place is None:
+        return None
+    top, left = place
+    part = canvas[top : top + side, left : left + side]
+    colour = contrasting_colour(rng, part.reshape(-1, 3))
+    if colour is None:
+        return None
+    part += opacity[..., None] * (colour - part)
+    return ink_box(opacity) + np.array([left, top, left, top])
 
 
 def enlarge(values: Floats, size_hw: tuple[int, int]) -> Floats:
@@ -98,7 +116,7 @@ def ink_box(opacity: Floats) -> Floats:
 
 def background(rng: np.random.Generator, size_hw: tuple[int, int]) -> Floats:
     """A smooth random background `[H, W, 3]` in [0, 1]: a random colour that drifts over the image."""
-    coarse = rng.uniform(0.15, 0.85, 3) + rng.uniform(-0.25, 0.25, (4, 5, 3))
+    coarse = rng.uniform(0.15, 0.85, 3) + rng.uniform(-DRIFT, DRIFT, (4, 5, 3))
     return np.clip(np.stack([enlarge(coarse[..., c], size_hw) for c in range(3)], axis=-1), 0, 1)
 
 
@@ -152,10 +170,12 @@ def covered(box: Floats, other: Floats) -> float:
     return float(np.clip(sides, 0, None).prod() / smaller)
 
 
-def contrasting_colour(rng: np.random.Generator, local: Floats) -> Floats:
-    """A random colour whose luminance differs by at least 0.3 from that of the colour `local`."""
-    while True:
-        colours = rng.random((64, 3))
-        enough = np.abs((colours - local) @ LUMINANCE) >= MIN_CONTRAST
-        if enough.any():
-            return colours[enough.argmax()]
+def contrasting_colour(rng: np.random.Generator, local: Floats) -> Floats | None:
+    """A random colour whose luminance differs by at least 0.3 from nine in ten of the colours `local` `[P, 3]`.
+
+    None if no such colour was drawn: where bright meets dark, there may be none.
+    """
+    colours = rng.random((64, 3))
+    contrast = np.abs((colours @ LUMINANCE)[:, None] - (local @ LUMINANCE)[None])
+    enough = (contrast >= MIN_CONTRAST).mean(axis=1) >= CONTRASTED
+    return colours[enough.argmax()] if enough.any() else None

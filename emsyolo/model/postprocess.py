@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert
 
-from emsyolo.geometry.nms import nms
+from emsyolo.geometry.nms import merged, nms
 from emsyolo.types import Detections, HeadMaps
 
 CANDIDATES = 30_000  # per image before suppression, as YOLOv5: bounds the time of an untrained network
@@ -29,19 +29,21 @@ def decode(head_maps: HeadMaps) -> Tensor:
 
 @dataclass(frozen=True)
 class Postprocess:
-    """Score threshold and non-maximum suppression; the defaults are those for measuring mAP (YOLOv5).
+    """Score threshold and non-maximum suppression; the defaults are those with which the papers measure mAP (YOLOv5).
 
     Attributes:
         confidence: boxes whose score = objectness * class is below are dropped, in [0, 1].
         iou: a box that overlaps a better one of its class by more is dropped, in [0, 1].
         limit: boxes kept per image.
         multi_label: a box may stand for several classes, each with its score; else for its best one alone.
+        merge: a kept box becomes the mean of those it stands for (`geometry.nms.merged`).
     """
 
     confidence: float = 0.001
     iou: float = 0.6
     limit: int = 300
     multi_label: bool = True
+    merge: bool = False
 
     def __post_init__(self) -> None:
         for name in ("confidence", "iou"):
@@ -64,4 +66,5 @@ class Postprocess:
             box, label = box[top], label[top]
         xyxy = box_convert(boxes[box, :4], "cxcywh", "xyxy")
         keep = nms(xyxy, score, label, iou=self.iou, limit=self.limit)
-        return Detections(xyxy[keep], score[keep], label[keep])
+        found = merged(xyxy, score, label, keep, iou=self.iou) if self.merge else xyxy[keep]
+        return Detections(found, score[keep], label[keep])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor
 
-from emsyolo.neuron.kernels.reference import lif_steps
+from emsyolo.neuron.kernels import compiled, reference
 
-Backend = Literal["auto", "torch", "spikingjelly"]
+Backend = Literal["auto", "torch", "numba", "spikingjelly"]
 
 
 def _check(decay: float, v_threshold: float, surrogate_width: float) -> None:
@@ -48,7 +48,7 @@ def lif(x: Tensor, *, decay: float, v_threshold: float, surrogate_width: float, 
         ValueError: an argument outside its range.
     """
     _check(decay, v_threshold, surrogate_width)
-    spikes, _ = lif_steps(
+    spikes, _ = reference.lif_steps(
         x,
         torch.zeros_like(x[0]),
         decay=decay,
@@ -68,8 +68,8 @@ class LIF(neuron.LIFNode):
 
     Args:
         decay, v_threshold, surrogate_width, detach_reset: as for `lif`.
-        backend: `torch` (the reference), `spikingjelly` (its own operator: Triton on CUDA), or `auto`: spikingjelly on
-            CUDA, torch on a CPU.
+        backend: `torch` (the reference), `numba` (compiled, on a CPU, with a detached reset), `spikingjelly` (its own
+            operator: Triton on CUDA), or `auto`: spikingjelly on CUDA, numba on a CPU, torch where neither applies.
 
     Raises:
         ValueError: an argument outside its range, or an unknown back-end.
@@ -84,8 +84,10 @@ class LIF(neuron.LIFNode):
         backend: Backend = "auto",
     ) -> None:
         _check(decay, v_threshold, surrogate_width)
-        if backend not in ("auto", "torch", "spikingjelly"):
-            raise ValueError(f"neuron.backend is {backend!r}; expected auto, torch or spikingjelly")
+        if backend not in get_args(Backend):
+            raise ValueError(f"neuron.backend is {backend!r}; expected one of {', '.join(get_args(Backend))}")
+        if backend == "numba" and not detach_reset:
+            raise ValueError("neuron.backend is numba, which detaches the reset; expected neuron.detach_reset=true")
         super().__init__(
             tau=2.0,
             decay_input=False,
@@ -113,12 +115,9 @@ class LIF(neuron.LIFNode):
         if self.backend == "spikingjelly" or (self.backend == "auto" and x_seq.is_cuda):
             return super().multi_step_forward(x_seq, *args, **kwargs)
         (v,) = self.materialize_states((x_seq,), (self.v,), "m")
-        spikes, self.v = lif_steps(
-            x_seq,
-            v,
-            decay=self.decay,
-            v_threshold=self.v_threshold,
-            surrogate_width=self.surrogate_width,
-            detach_reset=self.detach_reset,
-        )
+        constants = {"decay": self.decay, "v_threshold": self.v_threshold, "surrogate_width": self.surrogate_width}
+        if self.backend == "numba" or (self.backend == "auto" and x_seq.device.type == "cpu" and self.detach_reset):
+            spikes, self.v = compiled.lif_steps(x_seq, v, **constants)
+        else:
+            spikes, self.v = reference.lif_steps(x_seq, v, detach_reset=self.detach_reset, **constants)
         return spikes

@@ -124,6 +124,8 @@ class Recipe:
     def build(self, network: nn.Module, *, steps: int, steps_per_epoch: int) -> tuple[Optimizer, WarmupSchedule]:
         """The optimiser of a network's parameters and its schedule, to be stepped after every optimiser step."""
         optimizer = self.optimizer(parameter_groups(network, self.weight_decay))
+        # A fused optimiser offers to undo the loss scale of float16 itself; then Lightning cannot clip gradients.
+        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         warmup = max(round(self.warmup_epochs * steps_per_epoch), self.warmup_min_steps)
         curve = SCHEDULES[self.schedule]
         return optimizer, WarmupSchedule(

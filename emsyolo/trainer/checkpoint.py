@@ -112,10 +112,11 @@ def ema_average(decay: float, steps: float) -> Callable[[list[torch.Tensor], lis
     @torch.no_grad()
     def update(averaged: list[torch.Tensor], current: list[torch.Tensor], count: Any) -> None:
         share = 1 - decay * (1 - torch.exp(torch.as_tensor(-float(count) / steps))).item()
-        for mean, value in zip(averaged, current, strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(value.to(mean.device), share)
-            else:
+        pairs = list(zip(averaged, current, strict=True))
+        real = [(mean, value.to(mean.device)) for mean, value in pairs if mean.is_floating_point()]
+        torch._foreach_lerp_([mean for mean, _ in real], [value for _, value in real], share)
+        for mean, value in pairs:
+            if not mean.is_floating_point():
                 mean.copy_(value)
 
     return update

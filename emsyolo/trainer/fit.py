@@ -93,6 +93,9 @@ def fit(trainer: Trainer, module: DetectionModule, data: DataModule, resume: Pat
         sampler.set_epoch(epoch)
         sampler.skip = batches * data.batch_size
         _keep_history(trainer, state["global_step"])
+    if trainer.strategy.root_device.type != "cpu" or trainer.precision == "32-true":
+        # cuDNN, and oneDNN in float32, convolve it about a third faster; oneDNN in bfloat16 a fifth slower.
+        module.to(memory_format=torch.channels_last)
     try:
         trainer.fit(module, train, val, ckpt_path=resume, weights_only=True)
     except SystemExit:  # how Lightning ends after a KeyboardInterrupt

@@ -6,7 +6,7 @@ import pytest
 import torch
 from spikingjelly.activation_based import layer, neuron, surrogate
 
-from emsyolo.neuron.lif import LIF, lif
+from emsyolo.neuron.lif import LIF, Backend, lif
 from emsyolo.neuron.multistep import TdBN, over_time
 
 
@@ -53,9 +53,10 @@ def test_ties_occur_in_that_data_and_fire() -> None:
     assert lif(x, decay=0.25, v_threshold=0.5, surrogate_width=1.0)[x == 0.5].all()
 
 
-def test_both_backends_of_the_node_agree() -> None:
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_all_backends_of_the_node_agree(backend: Backend) -> None:
     x = dyadic(4, 2, 3, 5, 6)
-    mine, theirs = LIF(backend="torch"), LIF(backend="spikingjelly")
+    mine, theirs = LIF(backend=backend), LIF(backend="spikingjelly")
     assert torch.equal(mine(x), theirs(x))
     assert torch.equal(mine.v, theirs.v)
 

@@ -88,8 +88,14 @@ def test_no_place_is_found_where_there_is_none() -> None:
 def test_colours_contrast_with_what_lies_under_them() -> None:
     rng = np.random.default_rng(0)
     for grey in np.linspace(0, 1, 11):
-        local = np.full(3, grey)
-        assert abs((contrasting_colour(rng, local) - local) @ LUMINANCE) >= 0.3
+        local = np.full((5, 3), grey)
+        colour = contrasting_colour(rng, local)
+        assert colour is not None
+        assert abs((colour - local[0]) @ LUMINANCE) >= 0.3
+    half_dark = np.repeat([[0.0] * 3, [1.0] * 3], 10, axis=0)  # only a middle grey stands out from both
+    colour = contrasting_colour(rng, half_dark)
+    assert colour is None or 0.3 <= colour @ LUMINANCE <= 0.7
+    assert contrasting_colour(rng, np.linspace(0, 1, 20)[:, None].repeat(3, axis=1)) is None
 
 
 def test_the_data_set_of_a_few_scenes_is_made_without_the_rest(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from emsyolo.geometry.anchors import decode_yolov5
+from emsyolo.geometry.nms import merged
 from emsyolo.model.postprocess import Postprocess, decode
 from emsyolo.types import HeadMaps
 
@@ -39,6 +40,21 @@ def test_suppression_within_a_class_alone() -> None:
     assert found.labels.tolist() == [0, 1, 1]
     assert found.scores.tolist() == pytest.approx([three * three, one * four, three * one])
     assert found.boxes_xyxy[0].tolist() == [14, -32, 34, 48]
+
+
+def test_a_merged_box_is_the_mean_of_those_it_stands_for_weighted_by_score() -> None:
+    (found,) = Postprocess(confidence=0.1, iou=0.5, merge=True)(maps())
+    three, two = (torch.sigmoid(torch.tensor(v)).item() for v in (3.0, 2.0))
+    # The boxes of rows 0 and 1 lie 16 px apart in y; only in class 0 does the second pass the threshold.
+    share = three * two / (three * three + three * two)
+    assert found.labels.tolist() == [0, 1, 1]
+    assert found.boxes_xyxy[0].tolist() == pytest.approx([14, -32 + 16 * share, 34, 48 + 16 * share])
+    assert found.boxes_xyxy[2].tolist() == pytest.approx([14, -32, 34, 48])
+
+
+def test_a_box_without_area_is_left_as_it_is() -> None:
+    boxes, one = torch.tensor([[3.0, 4, 3, 9], [0, 0, 8, 8]]), torch.ones(2)
+    assert torch.equal(merged(boxes, one, one, torch.tensor([0, 1]), iou=0.5), boxes)
 
 
 def test_single_label_limit_and_threshold() -> None:

@@ -60,11 +60,11 @@ def test_arguments_outside_their_range_are_refused(name: str, value: float) -> N
 
 
 def test_unknown_backend_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"neuron\.backend is 'numpy'; expected auto, torch or spikingjelly"):
+    with pytest.raises(ValueError, match=r"neuron\.backend is 'numpy'; expected one of auto, torch, numba, "):
         LIF(backend="numpy")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("backend", ["torch", "spikingjelly"])
+@pytest.mark.parametrize("backend", ["torch", "numba", "spikingjelly"])
 def test_node_goes_on_from_its_potential_until_reset(backend: str) -> None:
     node = LIF(backend=backend)  # type: ignore[arg-type]
     x = column(0.4, 0.4, 0.3)

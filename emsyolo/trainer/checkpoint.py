@@ -112,11 +112,10 @@ def ema_average(decay: float, steps: float) -> Callable[[list[torch.Tensor], lis
     @torch.no_grad()
     def update(averaged: list[torch.Tensor], current: list[torch.Tensor], count: Any) -> None:
         share = 1 - decay * (1 - torch.exp(torch.as_tensor(-float(count) / steps))).item()
-        pairs = list(zip(averaged, current, strict=True))
-        real = [(mean, value.to(mean.device)) for mean, value in pairs if mean.is_floating_point()]
-        torch._foreach_lerp_([mean for mean, _ in real], [value for _, value in real], share)
-        for mean, value in pairs:
-            if not mean.is_floating_point():
-                mean.copy_(value)
+        moved = [value.to(mean.device) for mean, value in zip(averaged, current, strict=True)]
+        if averaged[0].is_floating_point():  # torch calls once for each type
+            torch._foreach_lerp_(averaged, moved, share)
+        else:
+            torch._foreach_copy_(averaged, moved)
 
     return update

@@ -9,6 +9,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 # The default data set cut to a few scenes, and the smallest network: the path is the same, the time is not.
 TINY = [
     "dataset.limit=24",
+    "dataset.size_hw=[96,128]",
     "dataset.batch_size=8",
     "dataset.eval_batch_size=8",
     "model.width=0.125",

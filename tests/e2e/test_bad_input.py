@@ -77,7 +77,7 @@ def test_another_architecture(script: Run, tmp_path: Path) -> None:
     (best,) = (tmp_path / "runs").glob("*/*/*/checkpoints/best.ckpt")
     done = script("evaluate.py", f"checkpoint={best}", "model=ems_resnet18", "dataset.limit=8", ok=False)
     assert done.returncode == 1
-    assert "holds another architecture (model ems_resnet10_small)" in done.stdout
+    assert "holds another architecture (model ems_small)" in done.stdout
     assert "Traceback" not in done.stderr
 
 

@@ -54,7 +54,7 @@ def test_train_evaluate_predict(script: Run, tmp_path: Path) -> None:
     said = script("train.py", "T=2", *TINY).stdout
     assert "anchors: auto" in said
     assert "mAP" in said
-    run = only(runs, "digits/ems_resnet10_small/*")
+    run = only(runs, "digits/ems_small/*")
     pictures = ["detections.png", "precision_recall.png", "firing_rates.png", "training.png"]
     checkpoints = ["checkpoints/best.ckpt", "checkpoints/last.ckpt"]
     for name in ("config.yaml", "metrics.csv", "metrics.json", "train.log", *pictures, *checkpoints):
@@ -69,14 +69,14 @@ def test_train_evaluate_predict(script: Run, tmp_path: Path) -> None:
 
     said = script("evaluate.py", "dataset.limit=24", "dataset.eval_batch_size=8").stdout
     assert str(run / "checkpoints" / "best.ckpt") in said
-    (again,) = [p for p in runs.glob("digits/ems_resnet10_small/*/metrics.json") if p.parent != run]
+    (again,) = [p for p in runs.glob("digits/ems_small/*/metrics.json") if p.parent != run]
     evaluated = json.loads(again.read_text())
     for key in ("mAP", "mAP50", "T", "firing_rate", "energy", "parameters"):
         assert evaluated[key] == trained[key], key
 
     shared = run / "checkpoints" / "best.safetensors"
     script("evaluate.py", f"checkpoint={shared}", "T=5", "dataset.limit=8")
-    last = max(runs.glob("digits/ems_resnet10_small/*/metrics.json"), key=os.path.getmtime)
+    last = max(runs.glob("digits/ems_small/*/metrics.json"), key=os.path.getmtime)
     assert json.loads(last.read_text())["T"] == 5
 
     source = tmp_path / "source"
@@ -101,7 +101,7 @@ def test_train_evaluate_predict(script: Run, tmp_path: Path) -> None:
 
 def test_sweep_goes_on_after_a_failure_and_ends_with_table_and_plot(script: Run, tmp_path: Path) -> None:
     done = script("train.py", "-m", "neuron.v_threshold=0.3,-1,0.7", *TINY, "trainer.max_epochs=1", "T=1")
-    folder = only(tmp_path / "runs", "digits/ems_resnet10_small/*")
+    folder = only(tmp_path / "runs", "digits/ems_small/*")
     rows = json.loads((folder / "sweep.json").read_text())
     assert [row["neuron.v_threshold"] for row in rows] == [0.3, -1, 0.7]
     assert "neuron.v_threshold is -1" in rows[1]["failed"]
@@ -133,7 +133,7 @@ def test_interrupted_training_ends_as_if_it_had_not_been(how: signal.Signals, tm
         return [sys.executable, str(ROOT / "train.py"), f"data_dir={data_dir}", f"runs_dir={tmp_path / runs}", *more]
 
     subprocess.run(command("whole", *settings), check=True, cwd=ROOT, capture_output=True, timeout=600)
-    whole = only(tmp_path / "whole", "digits/ems_resnet10_small/*")
+    whole = only(tmp_path / "whole", "digits/ems_small/*")
 
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(command("cut", *settings), cwd=ROOT, stdout=quiet, stderr=quiet)
@@ -143,12 +143,12 @@ def test_interrupted_training_ends_as_if_it_had_not_been(how: signal.Signals, tm
     time.sleep(0.4)  # into the second epoch
     process.send_signal(how)
     assert process.wait(timeout=120) != 0
-    cut = only(tmp_path / "cut", "digits/ems_resnet10_small/*")
+    cut = only(tmp_path / "cut", "digits/ems_small/*")
     step = torch.load(cut / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
     assert 0 < step < 24
 
     subprocess.run(command("cut", "resume=last"), check=True, cwd=ROOT, capture_output=True, timeout=600)
-    assert only(tmp_path / "cut", "digits/ems_resnet10_small/*") == cut
+    assert only(tmp_path / "cut", "digits/ems_small/*") == cut
     one, other = weights(whole), weights(cut)
     assert one.keys() == other.keys()
     assert [name for name in one if not torch.equal(one[name], other[name])] == []

@@ -114,20 +114,22 @@ def find_checkpoint(cfg: DictConfig) -> Weights:
     return read_weights(newest_run(Path(cfg.runs_dir), dataset, _typed_choice("model"), BEST))
 
 
-def with_checkpoint(cfg: DictConfig, weights: Weights) -> DictConfig:
-    """The config of a task on a checkpoint: model, T, neuron and anchors from it unless typed.
+def with_checkpoint(cfg: DictConfig, weights: Weights, keys: Sequence[str] = FROM_CHECKPOINT) -> DictConfig:
+    """The config of a task on a checkpoint: the given keys and the size of the images from it unless typed.
 
     The data set comes from the checkpoint, too, when only `checkpoint=` was typed.
     """
     saved = saved_config(weights)
-    merged = overlay(saved, cfg, FROM_CHECKPOINT)
+    merged = overlay(saved, cfg, keys)
     result = cfg.copy()
     with open_dict(result):
-        for key in FROM_CHECKPOINT:
+        for key in keys:
             result[key] = _raw(merged, key)
         if cfg.checkpoint is not None and _typed_choice("dataset") is None:
             result.dataset = _raw(overlay(saved, cfg, ("dataset",)), "dataset")
         typed = {key for key, _ in _typed()}
+        if "dataset.size_hw" not in typed:
+            result.dataset.size_hw = saved.dataset.size_hw
         if "model" in typed:  # another architecture, for the same classes and anchors
             result.model.num_classes = saved.model.num_classes
             if "model.anchors" not in typed:

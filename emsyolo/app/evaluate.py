@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from emsyolo.app.build import data_of, detector_of, device_of
-from emsyolo.app.config import find_checkpoint, with_checkpoint
+from emsyolo.app.config import FROM_CHECKPOINT, find_checkpoint, with_checkpoint
 from emsyolo.app.measure import measure
 from emsyolo.weights.checkpoint import load_weights
 
@@ -30,7 +30,7 @@ def evaluate(cfg: DictConfig) -> float:
         ValueError: the data set's classes are not those that the checkpoint was trained on.
     """
     weights = find_checkpoint(cfg)
-    cfg = with_checkpoint(cfg, weights)
+    cfg = with_checkpoint(cfg, weights, (*FROM_CHECKPOINT, "postprocess"))
     log.info(
         "checkpoint %s (model %s, trained on %s)", weights.path, weights.config["model"], weights.config["dataset"]
     )

@@ -69,7 +69,7 @@ def predict(cfg: DictConfig) -> None:
     load_weights(detector, weights)
     detector.to(memory_format=torch.channels_last).to(device).eval()
     postprocess = instantiate(cfg.postprocess)
-    letterbox = Letterbox(tuple(weights.config["config"]["dataset"]["size_hw"]))
+    letterbox = Letterbox(tuple(cfg.dataset.size_hw))
     out = Path(cfg.out or Path(cfg.runs_dir) / "predict" / time.strftime("%Y-%m-%d_%H-%M-%S"))
     log.info("checkpoint %s (model %s), %d images", weights.path, weights.config["model"], len(paths))
 

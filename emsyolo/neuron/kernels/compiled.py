@@ -6,6 +6,10 @@ whether its potential lay in the surrogate's window.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numba
@@ -19,6 +23,7 @@ from torch.autograd.function import once_differentiable
 ONE_BITS = {torch.float16: 0x3C00, torch.bfloat16: 0x3F80}
 FIRED, INSIDE = np.uint8(1), np.uint8(2)
 BLOCK = 2048  # neurons whose potentials stay in the fastest cache while time runs
+SHARE = 16 * BLOCK  # neurons that are worth another thread
 
 
 def lif_steps(
@@ -39,12 +44,14 @@ def _forward(
     decay: Any,
     v_threshold: Any,
     half_width: Any,
+    begin: int,
+    end: int,
 ) -> None:
     """Rows of x are steps (one row: the same at every step); v is replaced; marks has no rows if not wanted."""
-    steps, neurons = spikes.shape
+    steps = len(spikes)
     zero, nothing = one - one, decay - decay
-    for start in range(0, neurons, BLOCK):
-        stop = min(start + BLOCK, neurons)
+    for start in range(begin, end, BLOCK):
+        stop = min(start + BLOCK, end)
         potential = v[start:stop]
         for t in range(steps):
             current, out = x[min(t, x.shape[0] - 1), start:stop], spikes[t, start:stop]
@@ -66,12 +73,14 @@ def _forward(
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
-def _backward(grad: NDArray[Any], marks: NDArray[Any], later: NDArray[Any], decay: Any, slope: Any) -> None:
+def _backward(
+    grad: NDArray[Any], marks: NDArray[Any], later: NDArray[Any], decay: Any, slope: Any, begin: int, end: int
+) -> None:
     """Replaces the gradient of the spikes by that of the currents; `later` starts at 0."""
-    steps, neurons = grad.shape
+    steps = len(grad)
     nothing = decay - decay
-    for start in range(0, neurons, BLOCK):
-        stop = min(start + BLOCK, neurons)
+    for start in range(begin, end, BLOCK):
+        stop = min(start + BLOCK, end)
         after = later[start:stop]
         for t in range(steps - 1, -1, -1):
             out, mark = grad[t, start:stop], marks[t, start:stop]
@@ -98,7 +107,9 @@ class _LIF(torch.autograd.Function):
         kept = len(x) if ctx.needs_input_grad[0] else 0
         marks = torch.empty((kept, neurons), dtype=torch.uint8)
         bits = spikes.view(torch.int16) if x.dtype in ONE_BITS else spikes
-        _forward(
+        _shared(
+            neurons,
+            _forward,
             _rows(rows.to(dtype), neurons),
             _rows(last[None], neurons)[0],
             _rows(bits, neurons),
@@ -121,8 +132,34 @@ class _LIF(torch.autograd.Function):
         out = torch.empty_strided(grad.shape, ctx.strides, dtype=ctx.dtype).copy_(grad)
         neurons = marks.shape[1]
         later = np.zeros(neurons, dtype=ctx.real)
-        _backward(_rows(out, neurons), marks.numpy(), later, ctx.real(ctx.decay), ctx.real(1 / ctx.width))
+        slope = ctx.real(1 / ctx.width)
+        _shared(neurons, _backward, _rows(out, neurons), marks.numpy(), later, ctx.real(ctx.decay), slope)
         return out.to(grad.dtype), None, None, None, None
+
+
+def _shared(neurons: int, work: Callable[..., None], *arguments: Any) -> None:
+    """Do the work on all neurons, in as many threads as torch has.
+
+    Not numba's own threads: those on OpenMP end a process that forks, as a data loader does.
+    """
+    parts = max(1, min(torch.get_num_threads(), neurons // SHARE))
+    if parts == 1:
+        work(*arguments, 0, neurons)
+        return
+    size = -(-neurons // parts)
+    rest = [
+        _threads(os.getpid()).submit(work, *arguments, begin, min(begin + size, neurons))
+        for begin in range(size, neurons, size)
+    ]
+    work(*arguments, 0, size)
+    for part in rest:
+        part.result()
+
+
+@cache
+def _threads(process: int) -> ThreadPoolExecutor:
+    """The threads of this process; a fork has none of its parent's."""
+    return ThreadPoolExecutor(thread_name_prefix="lif")
 
 
 def _dense(x: Tensor) -> bool:

@@ -25,7 +25,7 @@ def ems_yolo(
     block: BlockFactory,
     head_block: BlockFactory,
     depth: int | Sequence[int] = 34,
-    width: float = 1.0,
+    width: float | Sequence[float] = 1.0,
     reduce_inner: int | None = None,
     stem_neuron: bool = False,
     head_activation: str = "lif",
@@ -41,8 +41,8 @@ def ems_yolo(
         block: makes the backbone's blocks.
         head_block: makes the neck's blocks.
         depth: 10, 18, 34, or the number of blocks in each of the four stages.
-        width: factor on all channels, rounded to a multiple of 8.
-        reduce_inner: inner width, before `width`, of the neck's first block; None is its output width.
+        width: factor on all channels, or one each for the stem and the four stages; rounded to a multiple of 8 channels.
+        reduce_inner: inner width, before the last stage's `width`, of the neck's first block; None is its output width.
         stem_neuron: a neuron after the stem (SEW).
         head_activation: `lif`: the neck ends in blocks; `silu`: in the non-spiking layer of two published networks.
         in_channels: of a frame.
@@ -55,21 +55,22 @@ def ems_yolo(
         raise ValueError(
             f"model.depth is {depth}; expected one of {sorted(REPEATS)} or four block counts, each at least 1"
         )
-    if not width > 0:
-        raise ValueError(f"model.width is {width}; expected a factor > 0")
+    widths = (width,) * len(CHANNELS) if isinstance(width, int | float) else tuple(width)
+    if len(widths) != len(CHANNELS) or not min(widths) > 0:
+        raise ValueError(f"model.width is {width}; expected a factor > 0, or one each for the stem and the four stages")
     if head_activation not in HEAD_ACTIVATIONS:
         raise ValueError(f"model.head_activation is {head_activation!r}; expected one of {HEAD_ACTIVATIONS}")
 
-    def scaled(channels: int) -> int:
-        return max(8, round(channels * width / 8) * 8)
+    def scaled(channels: int, factor: float) -> int:
+        return max(8, round(channels * factor / 8) * 8)
 
-    channels = [scaled(c) for c in CHANNELS]
+    channels = [scaled(c, factor) for c, factor in zip(CHANNELS, widths, strict=True)]
     neck = TinyNeck(
         channels[3],
         channels[4],
         head_block,
         neuron,
-        reduce_inner=scaled(reduce_inner) if reduce_inner else None,
+        reduce_inner=scaled(reduce_inner, widths[-1]) if reduce_inner else None,
         silu=head_activation == "silu",
     )
     backbone = ResNet(channels, repeats, block, neuron, stem_neuron=stem_neuron, in_channels=in_channels)

@@ -53,6 +53,7 @@ class Sample:
         original_hw: height and width of the original image, px.
         scale_wh: px of `frames` per px of the original, along x and y.
         offset_xy: where the original's top left corner lies in `frames`, px.
+        event_rate: events per second in the window that `frames` show; None for a still image.
     """
 
     frames: Tensor
@@ -62,6 +63,7 @@ class Sample:
     original_hw: tuple[int, int]
     scale_wh: tuple[float, float] = (1.0, 1.0)
     offset_xy: tuple[float, float] = (0.0, 0.0)
+    event_rate: float | None = None
 
 
 @dataclass(frozen=True)

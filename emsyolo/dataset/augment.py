@@ -1,11 +1,11 @@
-"""Changes to one sample: letterbox, flip, affine, colours, cutout.
+"""Changes to one sample: letterbox, stretch, flip, affine, colours, cutout.
 
 Each is a frozen dataclass, called with a sample and `draw`, which gives another random sample of the data set (only
 Mosaic asks for one). Each gives a new sample, leaves its input untouched, takes frames `[T0, C, H, W]` uint8 of any T0
 (all of them change in the same way), and draws from torch's global generator alone.
 
-Letterbox keeps the way back to the original image (`scale_wh`, `offset_xy`); the random changes do not, for training
-needs none.
+Letterbox and Stretch keep the way back to the original image (`scale_wh`, `offset_xy`); the random changes do not, for
+training needs none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from emsyolo.dataset.images import letterbox_ratio
 from emsyolo.types import Sample, Targets
 
 Draw = Callable[[], Sample]
@@ -60,6 +59,14 @@ def _check_share(name: str, value: float) -> None:
         raise ValueError(f"{name}={value}: expected a share in [0, 1]")
 
 
+class Fit(Transform, Protocol):
+    """A transform that brings every sample to the size of the network's input."""
+
+    def scale_wh(self, image_hw: tuple[int, int]) -> tuple[float, float]:
+        """Px of the frame per px of an image of that height and width, along x and y."""
+        ...
+
+
 @dataclass(frozen=True)
 class Letterbox:
     """Fits the image into a frame, aspect kept, centred, the rest filled.
@@ -67,10 +74,22 @@ class Letterbox:
     Attributes:
         size_hw: height and width of the frame, px.
         fill: value of the rest, 0 to 255.
+        enlarge: images smaller than the frame are enlarged; else they keep their pixels.
     """
 
     size_hw: tuple[int, int]
     fill: int = GREY
+    enlarge: bool = True
+
+    def _new_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        ratio = min(self.size_hw[0] / image_hw[0], self.size_hw[1] / image_hw[1])
+        ratio = ratio if self.enlarge else min(ratio, 1.0)
+        return max(1, round(image_hw[0] * ratio)), max(1, round(image_hw[1] * ratio))
+
+    def scale_wh(self, image_hw: tuple[int, int]) -> tuple[float, float]:
+        """Px of the frame per px of the image; the sides are whole pixels, so that x and y differ a little."""
+        new_h, new_w = self._new_hw(image_hw)
+        return new_w / image_hw[1], new_h / image_hw[0]
 
     def __call__(self, sample: Sample, draw: Draw) -> Sample:
         """The sample in the frame; itself, if it has that size already."""
@@ -78,22 +97,52 @@ class Letterbox:
         frame_h, frame_w = self.size_hw
         if (height, width) == (frame_h, frame_w):
             return sample
-        ratio = letterbox_ratio((height, width), (frame_h, frame_w))
-        new_h, new_w = max(1, round(height * ratio)), max(1, round(width * ratio))
+        new_h, new_w = self._new_hw((height, width))
         top, left = (frame_h - new_h) // 2, (frame_w - new_w) // 2
-        frames = F.resize(sample.frames, [new_h, new_w], antialias=True)
-        frames = F.pad(frames, [left, top, frame_w - new_w - left, frame_h - new_h - top], fill=self.fill)
-        # The sides are whole pixels, so that the scale differs a little along x and y.
-        scale_x, scale_y = new_w / width, new_h / height
-        boxes = sample.targets.boxes_xyxy
-        boxes = boxes * boxes.new_tensor([scale_x, scale_y] * 2) + boxes.new_tensor([left, top] * 2)
+        resized = _resized(sample, (new_h, new_w))
+        frames = F.pad(resized.frames, [left, top, frame_w - new_w - left, frame_h - new_h - top], fill=self.fill)
+        boxes = resized.targets.boxes_xyxy
         return replace(
-            sample,
+            resized,
             frames=frames,
-            targets=replace(sample.targets, boxes_xyxy=boxes),
-            scale_wh=(sample.scale_wh[0] * scale_x, sample.scale_wh[1] * scale_y),
-            offset_xy=(sample.offset_xy[0] * scale_x + left, sample.offset_xy[1] * scale_y + top),
+            targets=replace(resized.targets, boxes_xyxy=boxes + boxes.new_tensor([left, top] * 2)),
+            offset_xy=(resized.offset_xy[0] + left, resized.offset_xy[1] + top),
         )
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Resizes the image to a frame, whatever its aspect.
+
+    Attributes:
+        size_hw: height and width of the frame, px.
+    """
+
+    size_hw: tuple[int, int]
+
+    def scale_wh(self, image_hw: tuple[int, int]) -> tuple[float, float]:
+        """Px of the frame per px of the image, along x and y."""
+        return self.size_hw[1] / image_hw[1], self.size_hw[0] / image_hw[0]
+
+    def __call__(self, sample: Sample, draw: Draw) -> Sample:
+        """The sample in that size."""
+        return _resized(sample, self.size_hw)
+
+
+def _resized(sample: Sample, size_hw: tuple[int, int]) -> Sample:
+    """The sample with frames (bilinear, antialiased), boxes and way back of another size."""
+    height, width = sample.frames.shape[-2:]
+    if (height, width) == tuple(size_hw):
+        return sample
+    scale_x, scale_y = size_hw[1] / width, size_hw[0] / height
+    boxes = sample.targets.boxes_xyxy
+    return replace(
+        sample,
+        frames=F.resize(sample.frames, list(size_hw), antialias=True),
+        targets=replace(sample.targets, boxes_xyxy=boxes * boxes.new_tensor([scale_x, scale_y] * 2)),
+        scale_wh=(sample.scale_wh[0] * scale_x, sample.scale_wh[1] * scale_y),
+        offset_xy=(sample.offset_xy[0] * scale_x, sample.offset_xy[1] * scale_y),
+    )
 
 
 @dataclass(frozen=True)

@@ -52,16 +52,16 @@ class Coco(ImageDataset):
         name = f"coco/{file.name}"
         content = read_json(file)
         names = [str(category["name"]) for category in content["categories"]] if class_names is None else class_names
-        marks = _marks_by_image(content, list(names), file)
+        marks = marks_by_image(content, list(names), file)
         paths = {folder / image["file_name"]: image["id"] for image in first(content["images"], limit)}
         sizes = image_sizes(list(paths), name)
-        records = [_record(paths[path], path, size, marks[paths[path]]) for path, size in sizes.items()]
+        records = [record_of(paths[path], path, size, marks[paths[path]]) for path, size in sizes.items()]
         require_images(records, name, f"{folder} for the {len(content['images'])} images of {file}")
         super().__init__(clean_boxes(records, name), names, name)
 
 
 @dataclass
-class _Marks:
+class Marks:
     """The annotations of one image, collected."""
 
     boxes_xyxy: list[list[float]] = field(default_factory=list)
@@ -98,9 +98,9 @@ def _get(content: Any, key: str) -> Any:
     return content.get(key) if isinstance(content, dict) else None
 
 
-def _marks_by_image(content: dict[str, Any], names: list[str], file: Path) -> dict[int, _Marks]:
+def marks_by_image(content: dict[str, Any], names: list[str], file: Path) -> dict[int, Marks]:
     """The annotations, per image id."""
-    marks = {image["id"]: _Marks() for image in content["images"]}
+    marks = {image["id"]: Marks() for image in content["images"]}
     categories = {category["id"]: str(category["name"]) for category in content["categories"]}
     label_of = {name: label for label, name in enumerate(names)}
     for one in content["annotations"]:
@@ -132,7 +132,8 @@ def _box(annotation: dict[str, Any], called: str) -> list[float]:
     return [x, y, width, height]
 
 
-def _record(image_id: int, path: Path, size_hw: tuple[int, int], marks: _Marks) -> Record:
+def record_of(image_id: int, path: Path, size_hw: tuple[int, int], marks: Marks, t_us: int | None = None) -> Record:
+    """The record of an image and its annotations."""
     return plain_record(
         image_id,
         path,
@@ -142,4 +143,5 @@ def _record(image_id: int, path: Path, size_hw: tuple[int, int], marks: _Marks) 
         crowd=marks.crowd,
         difficult=marks.difficult,
         area=marks.area,
+        t_us=t_us,
     )

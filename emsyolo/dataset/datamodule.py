@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from emsyolo.dataset.augment import Letterbox, Transform
+from emsyolo.dataset.augment import Fit, Letterbox, Transform
+from emsyolo.dataset.event.box_filter import BoxFilter
 from emsyolo.dataset.images import ImageDataset
 from emsyolo.types import Batch, Sample, Targets
 
@@ -134,21 +135,25 @@ class DataModule:
         size_hw: height and width of the network's input, px; multiples of `stride`.
         train: opens the training set.
         val: opens the validation set.
-        augment: name to transform, applied to training samples in this order; None leaves one out. A letterbox to
-            `size_hw` always follows.
+        augment: name to transform, applied to training samples in this order; None leaves one out.
         batch_size: of training, per process.
         eval_batch_size: of validation, per process.
         num_workers: processes that load; 0 loads in this one.
         anchors: per level `[[w, h], ...]` px, small stride first, or `auto`; carried for the model.
-        root: folder of the data; carried for the data sets' own settings, as `limit` is.
         class_names: if given, what the data set's must be.
-        limit: number of images of each set; None is all.
         seed: of order and augmentation.
         stride: the network's largest, px.
+        fit: makes the transform that brings every sample to `size_hw`, after any augmentation.
+        box_filters: by name, which boxes evaluation may count.
+        box_filter: name of the one that it does count; the figures of the others stand beside.
+        carried: keys that the settings of the data sets refer to, such as `root` and `limit`; not used here.
+
+    Attributes:
+        fit: that transform.
 
     Raises:
-        ValueError: a size that is not a multiple of the stride, a batch size below 1; later, when a set is opened:
-            other class names in one set than in the other.
+        ValueError: a size that is not a multiple of the stride, a batch size below 1, an unknown filter; later, when a
+            set is opened: other class names in one set than in the other.
     """
 
     def __init__(
@@ -162,24 +167,29 @@ class DataModule:
         eval_batch_size: int,
         num_workers: int,
         anchors: Any = "auto",
-        root: str | None = None,
         class_names: Sequence[str] | None = None,
-        limit: int | None = None,
         seed: int = 0,
         stride: int = 32,
+        fit: Callable[[tuple[int, int]], Fit] = Letterbox,
+        box_filters: Mapping[str, BoxFilter] | None = None,
+        box_filter: str | None = None,
+        **carried: Any,
     ) -> None:
         for key, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if value < 1:
                 raise ValueError(f"dataset.{key}={value}: expected at least 1")
+        self.box_filters = dict(box_filters or {})
+        if box_filter is not None and box_filter not in self.box_filters:
+            raise ValueError(f"dataset.box_filter={box_filter}: expected one of {', '.join(self.box_filters)}")
+        self.box_filter = None if box_filter is None else self.box_filters[box_filter]
         self.name = name
         self.size_hw = checked_size(size_hw, stride)
+        self.fit = fit(self.size_hw)
         self.augment = tuple(transform for transform in augment.values() if transform is not None)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.anchors = anchors
-        self.root = root
-        self.limit = limit
         self.seed = seed
         self._open_train = train
         self._open_val = val
@@ -218,13 +228,13 @@ class DataModule:
         The last batch is left out if it is not full, unless it is the only one.
         """
         sampler = EpochSampler(len(self.train), True, self.seed, rank, world_size)
-        data = Augmented(self.train, (*self.augment, Letterbox(self.size_hw)), self.seed)
+        data = Augmented(self.train, (*self.augment, self.fit), self.seed)
         return self._loader(data, sampler, self.batch_size, drop_last=len(sampler) > self.batch_size)
 
     def val_loader(self, rank: int = 0, world_size: int = 1) -> DataLoader:
-        """Validation batches in order, letterboxed and otherwise as they are."""
+        """Validation batches in order, brought to size and otherwise as they are."""
         sampler = EpochSampler(len(self.val), False, self.seed, rank, world_size)
-        data = Augmented(self.val, (Letterbox(self.size_hw),), self.seed)
+        data = Augmented(self.val, (self.fit,), self.seed)
         return self._loader(data, sampler, self.eval_batch_size, drop_last=False)
 
     def _loader(self, data: Augmented, sampler: EpochSampler, batch_size: int, drop_last: bool) -> DataLoader:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class Record:
         crowd: `[M]` bool; a box around many objects that are not told apart.
         difficult: `[M]` bool; VOC's mark for what need not be found.
         area: `[M]` float64, px^2; COCO counts the outline's area, elsewhere it is the box's.
+        t_us: when the boxes are true, in the time of the recording; None for a still image.
     """
 
     id: int
@@ -43,6 +44,7 @@ class Record:
     crowd: NDArray[np.bool_]
     difficult: NDArray[np.bool_]
     area: NDArray[np.float64]
+    t_us: int | None = None
 
     @property
     def ignore(self) -> NDArray[np.bool_]:
@@ -61,6 +63,7 @@ def plain_record(
     crowd: ArrayLike | None = None,
     difficult: ArrayLike | None = None,
     area: ArrayLike | None = None,
+    t_us: int | None = None,
 ) -> Record:
     """A record from lists; marks that are not given are False, an area that is not given is the box's."""
     boxes = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
@@ -75,12 +78,17 @@ def plain_record(
         crowd=np.zeros(len(boxes), dtype=bool) if crowd is None else np.asarray(crowd, dtype=bool),
         difficult=np.zeros(len(boxes), dtype=bool) if difficult is None else np.asarray(difficult, dtype=bool),
         area=sides.prod(axis=1) if area is None else np.asarray(area, dtype=np.float64),
+        t_us=t_us,
     )
 
 
-def letterbox_ratio(image_hw: tuple[int, int], size_hw: tuple[int, int]) -> float:
-    """Px of the frame per px of the image, when the image is fitted into the frame with its aspect kept."""
-    return min(size_hw[0] / image_hw[0], size_hw[1] / image_hw[1])
+def targets_of(record: Record) -> Targets:
+    """The true boxes of a record, px of the stored image."""
+    return Targets(
+        torch.from_numpy(record.boxes_xyxy.astype(np.float32)),
+        torch.from_numpy(record.labels.copy()),
+        torch.from_numpy(record.ignore),
+    )
 
 
 class ImageDataset(Dataset[Sample]):
@@ -97,6 +105,11 @@ class ImageDataset(Dataset[Sample]):
         self.class_names = tuple(class_names)
         self.name = name
 
+    @property
+    def channels(self) -> int:
+        """C of a sample's frames."""
+        return 3
+
     def __len__(self) -> int:
         return len(self.records)
 
@@ -107,12 +120,7 @@ class ImageDataset(Dataset[Sample]):
             ValueError: the file cannot be decoded.
         """
         record = self.records[index]
-        targets = Targets(
-            torch.from_numpy(record.boxes_xyxy.astype(np.float32)),
-            torch.from_numpy(record.labels.copy()),
-            torch.from_numpy(record.ignore),
-        )
-        return Sample(self._image(record)[None], targets, record.id, record.name, record.size_hw)
+        return Sample(self._image(record)[None], targets_of(record), record.id, record.name, record.size_hw)
 
     def _image(self, record: Record) -> Tensor:
         """The pixels `[3, H, W]` of a record."""
@@ -121,7 +129,8 @@ class ImageDataset(Dataset[Sample]):
     def truth(self) -> dict[str, Any]:
         """The ground truth in COCO's form, in px of the original images; `category_id` is the label.
 
-        Each annotation has `difficult` (0 or 1) besides COCO's `iscrowd`. No image is decoded.
+        Each annotation has `difficult` (0 or 1) besides COCO's `iscrowd`, each image of a recording its time `t_us`. No
+        image is decoded.
         """
         annotations: list[dict[str, Any]] = []
         for record in self.records:
@@ -139,18 +148,24 @@ class ImageDataset(Dataset[Sample]):
                         "difficult": int(record.difficult[i]),
                     }
                 )
-        images = [
+        images: list[dict[str, Any]] = [
             {"id": record.id, "file_name": record.name, "height": record.size_hw[0], "width": record.size_hw[1]}
             for record in self.records
         ]
+        for image, record in zip(images, self.records, strict=True):
+            if record.t_us is not None:
+                image["t_us"] = record.t_us
         categories = [{"id": i, "name": name} for i, name in enumerate(self.class_names)]
         return {"images": images, "annotations": annotations, "categories": categories}
 
-    def box_sizes(self, size_hw: tuple[int, int]) -> NDArray[np.float64]:
-        """Width and height `[M, 2]` of all boxes that are trained on, px of images letterboxed to `size_hw`."""
+    def box_sizes(self, scale_wh: Callable[[tuple[int, int]], tuple[float, float]]) -> NDArray[np.float64]:
+        """Width and height `[M, 2]` of all boxes that are trained on, px of the network's input.
+
+        Args:
+            scale_wh: px of the input per px of an image of the given height and width, along x and y.
+        """
         sizes = [
-            (record.boxes_xyxy[:, 2:] - record.boxes_xyxy[:, :2])[~record.ignore]
-            * letterbox_ratio(record.size_hw, size_hw)
+            (record.boxes_xyxy[:, 2:] - record.boxes_xyxy[:, :2])[~record.ignore] * scale_wh(record.size_hw)
             for record in self.records
         ]
         return np.concatenate(sizes) if sizes else np.zeros((0, 2))

@@ -9,7 +9,6 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from emsyolo.dataset.augment import GREY, Draw, clipped, uniform
-from emsyolo.dataset.images import letterbox_ratio
 from emsyolo.types import Sample, Targets
 
 QUARTERS = ((False, False), (False, True), (True, False), (True, True))  # (at the bottom, on the right)
@@ -67,7 +66,7 @@ def _place(canvas: Tensor, sample: Sample, zoom: float, meet: tuple[int, int], b
     """Draw one image into its quarter of the canvas (in place), and give its boxes there."""
     height, width = canvas.shape[-2:]
     image_hw = (sample.frames.shape[-2], sample.frames.shape[-1])
-    ratio = zoom * letterbox_ratio(image_hw, (height, width))
+    ratio = zoom * min(height / image_hw[0], width / image_hw[1])
     new_h, new_w = max(1, round(image_hw[0] * ratio)), max(1, round(image_hw[1] * ratio))
     frames = F.resize(sample.frames, [new_h, new_w], antialias=True)
     # Where the image's top left corner comes to lie; the quarter is then what the canvas shows of the image.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 
+from emsyolo.dataset.event.box_filter import BoxFilter
 from emsyolo.evaluator.matching import DetectionEval
 from emsyolo.types import Detections, Sample
 
@@ -27,6 +28,7 @@ class CocoEvaluator:
         truth: a COCO ground truth: `images` with `id`; `annotations` with `image_id`, `category_id` (the label's
             index), `bbox` (xywh, px of the original image) and, if known, `area`, `iscrowd` and `difficult`.
         class_names: the labels' names, in order.
+        box_filter: which boxes count, true and found; None: all. One that asks for time needs `t_us` of the images.
 
     Attributes:
         found: per image id `[M, 6]` float64: x, y, w, h in px of the original image, score, label. Those of another
@@ -36,10 +38,28 @@ class CocoEvaluator:
         ValueError: a truth without images or boxes, or a box of an unknown image or class.
     """
 
-    def __init__(self, truth: dict[str, Any], class_names: Sequence[str]) -> None:
+    def __init__(self, truth: dict[str, Any], class_names: Sequence[str], box_filter: BoxFilter | None = None) -> None:
         self.class_names = tuple(class_names)
-        self._truth = _index(truth["images"], _annotations(truth, len(self.class_names)), self.class_names)
+        self.box_filter = box_filter
+        self._raw = truth
+        annotations = _annotations(truth, len(self.class_names))
+        self._ids = {image["id"] for image in truth["images"]}
+        images = truth["images"]
+        if box_filter is not None:
+            images = [image for image in images if box_filter.in_time(image.get("t_us"))]
+            counted = {image["id"] for image in images}
+            large = box_filter.keep(np.array([one["bbox"][2:] for one in annotations]).reshape(-1, 2))
+            annotations = [
+                one for one, keep in zip(annotations, large, strict=True) if keep and one["image_id"] in counted
+            ]
+        self._truth = _index(images, annotations, self.class_names)
         self.found: dict[int, NDArray[np.float64]] = {}
+
+    def under(self, box_filter: BoxFilter) -> CocoEvaluator:
+        """The same truth and detections under another filter."""
+        other = CocoEvaluator(self._raw, self.class_names, box_filter)
+        other.found = self.found
+        return other
 
     def reset(self) -> None:
         """Forget what was found."""
@@ -54,7 +74,7 @@ class CocoEvaluator:
         if len(detections) != len(samples):
             raise ValueError(f"{len(detections)} detections for {len(samples)} samples; expected one for each")
         for one, sample in zip(detections, samples, strict=True):
-            if sample.id not in self._truth.imgs:
+            if sample.id not in self._ids:
                 raise ValueError(f"sample {sample.name!r} has id {sample.id}; expected the id of an image of the truth")
             self.found.setdefault(sample.id, _rows(one.to_original(sample)))
 
@@ -75,7 +95,7 @@ class CocoEvaluator:
             "mAP75": _mean(precision[5, ..., 0]),
             **{name: _mean(precision[..., area]) for name, area in AREAS.items()},
             "per_class": {name: _mean(precision[:, :, k, 0]) for k, name in enumerate(self.class_names)},
-            "images": len(self.found),
+            "images": sum(image in self._truth.imgs for image in self.found),
         }
 
     def precision_recall(self) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]], NDArray[np.float64]]:
@@ -103,7 +123,12 @@ class CocoEvaluator:
         """Precision `[10, 101, K, 4]` by IoU threshold, recall, class and area range; -1 where there is no true box."""
         if not self.found:
             raise ValueError("no image was shown to the evaluator; expected at least one update before its metrics")
-        table = np.concatenate([np.insert(rows, 0, image, axis=1) for image, rows in self.found.items()])
+        images = sorted(image for image in self.found if image in self._truth.imgs)
+        if not images:
+            return np.full((10, 101, len(self.class_names), 4), -1.0)  # the filter leaves nothing to find
+        table = np.concatenate([np.insert(self.found[image], 0, image, axis=1) for image in images])
+        if self.box_filter is not None:
+            table = table[self.box_filter.keep(table[:, 3:5])]
         # pycocotools reports on its progress by printing.
         with contextlib.redirect_stdout(io.StringIO()):
             found = (
@@ -111,7 +136,7 @@ class CocoEvaluator:
                 if len(table)
                 else _index(self._truth.dataset["images"], [], self.class_names)
             )
-            evaluation = DetectionEval(self._truth, found, sorted(self.found))
+            evaluation = DetectionEval(self._truth, found, images)
             evaluation.evaluate()
             evaluation.accumulate()
         return evaluation.eval["precision"][..., 0]

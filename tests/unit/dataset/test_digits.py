@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from emsyolo.dataset import digits as module
+from emsyolo.dataset.augment import Letterbox
 from emsyolo.dataset.digits import Digits, scans, scene_at
 from emsyolo.dataset.scene import LUMINANCE, contrasting_colour, covered, free_place, ink, ink_box, scene
 
@@ -142,7 +143,7 @@ def test_a_folder_that_takes_no_cache_costs_a_warning(
 def test_truth_has_every_digit(tmp_path: Path) -> None:
     data = Digits(tmp_path, "train", limit=5)
     assert len(data.truth()["annotations"]) == sum(len(scene_at(i, "train").digits) for i in range(5))
-    assert len(data.box_sizes((96, 128))) == len(data.truth()["annotations"])
+    assert len(data.box_sizes(Letterbox((96, 128)).scale_wh)) == len(data.truth()["annotations"])
 
 
 def test_bad_arguments_are_refused(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from emsyolo.dataset.images import ImageDataset, letterbox_ratio, plain_record, read_image
+from emsyolo.dataset.augment import Letterbox
+from emsyolo.dataset.images import ImageDataset, plain_record, read_image
 
 
 def test_a_sample_has_the_stored_pixels_in_rgb_and_its_boxes(tmp_path: Path) -> None:
@@ -70,5 +71,5 @@ def test_truth_is_cocos_form_in_original_pixels() -> None:
 def test_box_sizes_are_of_the_letterboxed_image_without_ignored_boxes() -> None:
     # 30x40 into 96x64 (HxW): the width limits, 64/40 = 1.6.
     record = plain_record(0, None, (30, 40), [[0, 0, 10, 20], [0, 0, 30, 30]], [0, 0], difficult=[False, True])
-    assert letterbox_ratio((30, 40), (96, 64)) == pytest.approx(1.6)
-    np.testing.assert_allclose(ImageDataset([record], ["x"], "tiny").box_sizes((96, 64)), [[16.0, 32.0]])
+    sizes = ImageDataset([record], ["x"], "tiny").box_sizes(Letterbox((96, 64)).scale_wh)
+    np.testing.assert_allclose(sizes, [[16.0, 32.0]])

@@ -1,0 +1,108 @@
+"""Prophesee's box files, `*_bbox.npy`: read and written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emsyolo.weights.atomic import written_whole
+
+# Of Prophesee's toolbox; older files call the time `ts` and the confidence `confidence`.
+DTYPE = np.dtype(
+    {
+        "names": ["t", "x", "y", "w", "h", "class_id", "track_id", "class_confidence"],
+        "formats": ["<i8", "<f4", "<f4", "<f4", "<f4", "<u4", "<u4", "<f4"],
+        "offsets": [0, 8, 12, 16, 20, 24, 28, 32],
+        "itemsize": 40,
+    }
+)
+SPELLINGS = {"t": ("t", "ts"), "class_confidence": ("class_confidence", "confidence")}
+OPTIONAL = {"class_confidence": 1.0}
+
+
+@dataclass(frozen=True)
+class EventBoxes:
+    """Boxes of a recording, in the order of the file.
+
+    Attributes:
+        t_us: `[M]` int64, microseconds.
+        boxes_xyxy: `[M, 4]` float64, px of the sensor; may reach outside.
+        class_id: `[M]` int64.
+        track_id: `[M]` int64; an object keeps it over time.
+        confidence: `[M]` float64.
+    """
+
+    t_us: NDArray[np.int64]
+    boxes_xyxy: NDArray[np.float64]
+    class_id: NDArray[np.int64]
+    track_id: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.t_us)
+
+    def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> EventBoxes:
+        """The boxes that `keep` (`[M]` bool, or indices) picks."""
+        return EventBoxes(
+            self.t_us[keep], self.boxes_xyxy[keep], self.class_id[keep], self.track_id[keep], self.confidence[keep]
+        )
+
+
+def read_boxes(path: Path) -> EventBoxes:
+    """The boxes of a `*_bbox.npy`; never unpickles.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not an array of boxes, a field that is missing, a value that is not finite; names file, field, row.
+    """
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: looked for the boxes of a recording and found none") from error
+    except (ValueError, OSError, EOFError) as error:
+        reason = "it holds pickled objects, which are never loaded" if "pickle" in str(error).lower() else str(error)
+        raise ValueError(f"{path}: cannot be read ({reason}); expected Prophesee's boxes") from error
+    names = getattr(rows, "dtype", np.dtype("f4")).names or ()
+    columns = {}
+    for field in DTYPE.names or ():
+        found = next((name for name in SPELLINGS.get(field, (field,)) if name in names), None)
+        if found is None and field not in OPTIONAL:
+            raise ValueError(
+                f"{path}: no field {' or '.join(SPELLINGS.get(field, (field,)))}; has {', '.join(names) or 'no fields'}"
+            )
+        columns[field] = np.full(len(rows), OPTIONAL[field]) if found is None else rows[found]
+    xywh = np.stack([np.asarray(columns[side], dtype=np.float64) for side in "xywh"], axis=-1).reshape(-1, 4)
+    broken = ~np.isfinite(xywh).all(axis=1)
+    if broken.any():
+        raise ValueError(
+            f"{path}: row {int(broken.argmax())}: x, y, w, h are {xywh[broken.argmax()]}; expected numbers"
+        )
+    return EventBoxes(
+        columns["t"].astype(np.int64),
+        np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1),
+        columns["class_id"].astype(np.int64),
+        columns["track_id"].astype(np.int64),
+        columns["class_confidence"].astype(np.float64),
+    )
+
+
+def write_boxes(path: Path, boxes: EventBoxes) -> None:
+    """Write boxes in the form of Prophesee's toolbox, whole or not at all."""
+    rows = np.zeros(len(boxes), dtype=DTYPE)
+    corners = boxes.boxes_xyxy
+    rows["t"] = boxes.t_us
+    rows["x"], rows["y"] = corners[:, 0], corners[:, 1]
+    rows["w"], rows["h"] = corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1]
+    rows["class_id"], rows["track_id"], rows["class_confidence"] = boxes.class_id, boxes.track_id, boxes.confidence
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        np.save(file, rows, allow_pickle=False)
+
+
+def last_per_track(boxes: EventBoxes) -> EventBoxes:
+    """Of several boxes with one time and one track, the last."""
+    keys = np.stack([boxes.t_us, boxes.track_id], axis=1)[::-1]
+    _, first_from_behind = np.unique(keys, axis=0, return_index=True)
+    return boxes.select(np.sort(len(boxes) - 1 - first_from_behind))

@@ -1,0 +1,122 @@
+"""Labelled times of recordings: the data set that all event-camera formats become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from emsyolo.dataset.event.events import Events
+from emsyolo.dataset.event.recording import Recording, open_recording
+from emsyolo.dataset.event.representation import scaled
+from emsyolo.dataset.images import ImageDataset, Record, targets_of
+from emsyolo.types import Sample, Targets
+
+OPEN_RECORDINGS = 256  # kept open by one process; a memory map costs no memory, but a file handle
+
+
+class Representation(Protocol):
+    """Events of a window as frames."""
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        ...
+
+    def __call__(self, events: Events, start_us: int, end_us: int, steps: int, size_hw: tuple[int, int]) -> Tensor:
+        """Frames `[T, C, H, W]` of the events from start (included) to end (excluded), in `steps` equal steps."""
+        ...
+
+
+class EventTransform(Protocol):
+    """A random change to the events of a window and to its boxes."""
+
+    def __call__(
+        self, events: Events, targets: Targets, window_us: tuple[int, int], sensor_hw: tuple[int, int]
+    ) -> tuple[Events, Targets]:
+        """Changed events and boxes; the arguments are left untouched."""
+        ...
+
+
+class EventDataset(ImageDataset):
+    """Windows of events that end at a labelled time, as frames.
+
+    Args:
+        records: one per labelled time, with `path` (of the recording) and `t_us`.
+        class_names: the label is the index.
+        name: what messages call the set.
+        representation: events to frames.
+        steps: time steps T0 of the frames; the network's T, or 1.
+        window_us: length of a window, microseconds.
+        frame_hw: coordinates are scaled from the sensor to this size before framing; None: frames of the sensor's size.
+        augment: name to transform of events, applied in this order before framing; None leaves one out.
+
+    Raises:
+        ValueError: a window shorter than 1 us per step.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        class_names: Sequence[str],
+        name: str,
+        *,
+        representation: Representation,
+        steps: int,
+        window_us: int,
+        frame_hw: Sequence[int] | None = None,
+        augment: Mapping[str, EventTransform | None] | None = None,
+    ) -> None:
+        if steps < 1 or window_us < steps:
+            raise ValueError(
+                f"dataset.window_us={window_us} and {steps} steps: expected at least one step of at least 1 us"
+            )
+        super().__init__(records, class_names, name)
+        self.representation = representation
+        self.steps = steps
+        self.window_us = window_us
+        self.frame_hw = None if frame_hw is None else (frame_hw[0], frame_hw[1])
+        self.augment = tuple(one for one in (augment or {}).values() if one is not None)
+
+    @property
+    def channels(self) -> int:
+        """C of a sample's frames."""
+        return self.representation.channels
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample: frames `[T0, C, H, W]`, boxes in their px.
+
+        Raises:
+            ValueError: the recording is damaged in this window; names file and byte.
+        """
+        record = self.records[index]
+        events, window_us = self.events(index)
+        targets = targets_of(record)
+        for transform in self.augment:
+            events, targets = transform(events, targets, window_us, record.size_hw)
+        rate = 1e6 * len(events) / self.window_us
+        if self.frame_hw is None:
+            frames = self.representation(events, *window_us, self.steps, record.size_hw)
+            return Sample(frames, targets, record.id, record.name, record.size_hw, event_rate=rate)
+        events = scaled(events, record.size_hw, self.frame_hw)
+        frames = self.representation(events, *window_us, self.steps, self.frame_hw)
+        scale_wh = (self.frame_hw[1] / record.size_hw[1], self.frame_hw[0] / record.size_hw[0])
+        boxes = targets.boxes_xyxy * targets.boxes_xyxy.new_tensor(scale_wh * 2)
+        targets = Targets(boxes, targets.labels, targets.ignore)
+        return Sample(frames, targets, record.id, record.name, record.size_hw, scale_wh, event_rate=rate)
+
+    def events(self, index: int) -> tuple[Events, tuple[int, int]]:
+        """The events of a sample as recorded, and its window (start, end) in microseconds."""
+        record = self.records[index]
+        assert record.path is not None
+        assert record.t_us is not None
+        window_us = (record.t_us - self.window_us, record.t_us)
+        return _opened(record.path, record.size_hw).window(*window_us), window_us
+
+
+@lru_cache(maxsize=OPEN_RECORDINGS)
+def _opened(path: Path, sensor_hw: tuple[int, int]) -> Recording:
+    return open_recording(path, sensor_hw)

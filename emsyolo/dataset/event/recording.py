@@ -1,0 +1,217 @@
+"""Recordings of event cameras, whatever their file format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import aedat
+import numpy as np
+from expelliarmus import Wizard
+from tonic.io import read_mnist_file
+
+from emsyolo.dataset.event.dat import DatRecording
+from emsyolo.dataset.event.events import Events
+
+
+class Recording(Protocol):
+    """Events with random access by time.
+
+    Attributes:
+        path: of the file.
+        sensor_hw: height and width of the sensor, px; None if neither the file nor the caller says.
+    """
+
+    path: Path
+    sensor_hw: tuple[int, int] | None
+
+    def __len__(self) -> int:
+        """Number of events."""
+        ...
+
+    @property
+    def first_us(self) -> int:
+        """Time of the first event; 0 if there is none."""
+        ...
+
+    @property
+    def last_us(self) -> int:
+        """Time of the last event; 0 if there is none."""
+        ...
+
+    def window(self, start_us: int, end_us: int) -> Events:
+        """The events with `start_us <= t < end_us`."""
+        ...
+
+    def events(self) -> Events:
+        """All events."""
+        ...
+
+    def check(self) -> None:
+        """Read everything once; a ValueError names what is wrong, and where."""
+        ...
+
+
+def open_recording(path: str | Path, sensor_hw: tuple[int, int] | None = None) -> Recording:
+    """The recording in a file, by its suffix.
+
+    `.dat` (Prophesee) is mapped into memory. The others are read whole: `.raw` (Prophesee EVT2 and EVT3, by
+    expelliarmus), `.aedat4` (by aedat), `.npy` (`[E, 4]` t, x, y, p, or fields of these names; never unpickled), `.bin`
+    and `.bs2` (five bytes per event, N-MNIST and N-Caltech101, by tonic).
+
+    Args:
+        path: of the file.
+        sensor_hw: height and width of the sensor, px, where the file does not say.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: an unknown suffix or a damaged file; names the file and, where known, the byte or row.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: looked for a recording and found none")
+    if path.suffix == ".dat":
+        return DatRecording(path, sensor_hw)
+    if path.suffix not in READERS:
+        raise ValueError(f"{path}: unknown suffix; expected one of .dat, {', '.join(READERS)}")
+    try:
+        events, size = READERS[path.suffix](path)
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
+        text = str(error).removeprefix(f"{path}: ")
+        raise ValueError(f"{path}: cannot be read ({' '.join(text.split())})") from error
+    return LoadedRecording(path, events, size or sensor_hw)
+
+
+class LoadedRecording:
+    """A recording held in memory.
+
+    Args:
+        path: of the file.
+        events: all of them.
+        sensor_hw: height and width of the sensor, px; None: coordinates are not checked.
+
+    Raises:
+        ValueError: time runs backwards or a coordinate lies beyond the sensor; names file and event.
+    """
+
+    def __init__(self, path: Path, events: Events, sensor_hw: tuple[int, int] | None) -> None:
+        self.path = path
+        self.sensor_hw = sensor_hw
+        self._events = events
+        self.check()
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    @property
+    def first_us(self) -> int:
+        """Time of the first event; 0 if there is none."""
+        return int(self._events.t[0]) if len(self) else 0
+
+    @property
+    def last_us(self) -> int:
+        """Time of the last event; 0 if there is none."""
+        return int(self._events.t[-1]) if len(self) else 0
+
+    def window(self, start_us: int, end_us: int) -> Events:
+        """The events with `start_us <= t < end_us`, without a copy."""
+        begin, end = np.searchsorted(self._events.t, (start_us, end_us))
+        return self._events.select(slice(int(begin), max(int(begin), int(end))))
+
+    def events(self) -> Events:
+        """All events."""
+        return self._events
+
+    def check(self) -> None:
+        """Raises ValueError as the constructor does."""
+        back = np.flatnonzero(np.diff(self._events.t) < 0)
+        if len(back):
+            at = int(back[0]) + 1
+            t = self._events.t
+            raise ValueError(f"{self.path}: event {at}: time runs back from {t[at - 1]} to {t[at]} us")
+        if self.sensor_hw is not None:
+            height, width = self.sensor_hw
+            beyond = np.flatnonzero((self._events.x >= width) | (self._events.y >= height))
+            if len(beyond):
+                at = int(beyond[0])
+                raise ValueError(
+                    f"{self.path}: event {at}: x={self._events.x[at]}, y={self._events.y[at]} beyond the sensor of "
+                    f"{self.sensor_hw} (height, width) px; expected a recording of that sensor"
+                )
+
+
+def _from_fields(rows: Any, polarity: str = "p") -> Events:
+    """Events from arrays by name (or a structured array): t, x, y and a polarity, which may be -1 and 1 as well."""
+    for side in ("x", "y"):
+        if len(rows[side]) and int(rows[side].min()) < 0:
+            raise ValueError(f"row {int((rows[side] < 0).argmax())}: {side} is below 0")
+    return Events(
+        np.ascontiguousarray(rows["t"], dtype=np.int64),
+        np.ascontiguousarray(rows["x"], dtype=np.uint16),
+        np.ascontiguousarray(rows["y"], dtype=np.uint16),
+        np.ascontiguousarray(rows[polarity] > 0, dtype=np.uint8),
+    )
+
+
+def _raw(path: Path) -> tuple[Events, tuple[int, int] | None]:
+    with path.open("rb") as file:
+        header = []
+        while (line := file.readline(4096)).startswith(b"%"):
+            header.append(line.decode("latin-1").lower())
+    if not header:
+        raise ValueError("byte 0: no header line that begins with %")
+    text = "".join(header)
+    encoding = next(
+        (
+            name
+            for mark, name in (("evt 3", "evt3"), ("evt3", "evt3"), ("evt 2", "evt2"), ("evt2", "evt2"))
+            if mark in text
+        ),
+        None,
+    )
+    if encoding is None:
+        raise ValueError("its header names neither evt 2 nor evt 3; EVT2.1 and EVT4 are not supported")
+    return _from_fields(Wizard(encoding=encoding).read(str(path))), None
+
+
+def _aedat4(path: Path) -> tuple[Events, tuple[int, int] | None]:
+    decoder = aedat.Decoder(str(path))
+    sizes = [one for one in decoder.id_to_stream().values() if one["type"] == "events"]
+    if len(sizes) != 1:
+        raise ValueError(f"{len(sizes)} streams of events; expected one")
+    packets = [packet["events"] for packet in decoder if "events" in packet]
+    size = (int(sizes[0]["height"]), int(sizes[0]["width"]))
+    return _from_fields(np.concatenate(packets), "on") if packets else _none(), size
+
+
+def _npy(path: Path) -> tuple[Events, tuple[int, int] | None]:
+    rows = np.load(path, allow_pickle=False)
+    if rows.dtype.names is not None:
+        missing = [name for name in ("t", "x", "y", "p") if name not in rows.dtype.names]
+        if missing:
+            raise ValueError(f"no field {', '.join(missing)}; has {', '.join(rows.dtype.names)}")
+        return _from_fields(rows), None
+    if rows.ndim != 2 or rows.shape[1] != 4:
+        raise ValueError(f"an array {rows.shape}; expected [E, 4]: t, x, y, p")
+    return _from_fields({name: rows[:, i] for i, name in enumerate("txyp")}), None
+
+
+def _five_bytes(path: Path) -> tuple[Events, tuple[int, int] | None]:
+    if path.stat().st_size % 5:
+        raise ValueError(f"byte {path.stat().st_size // 5 * 5}: ends in the middle of an event of five bytes")
+    rows = read_mnist_file(str(path), dtype=np.dtype([(name, np.int64) for name in "xytp"]))
+    return _from_fields(rows), None
+
+
+def _none() -> Events:
+    return Events(np.empty(0, np.int64), np.empty(0, np.uint16), np.empty(0, np.uint16), np.empty(0, np.uint8))
+
+
+READERS: dict[str, Callable[[Path], tuple[Events, tuple[int, int] | None]]] = {
+    ".raw": _raw,
+    ".aedat4": _aedat4,
+    ".npy": _npy,
+    ".bin": _five_bytes,
+    ".bs2": _five_bytes,
+}

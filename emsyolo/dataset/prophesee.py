@@ -1,0 +1,156 @@
+"""`prophesee`: recordings with box files beside them, as Prophesee's data sets are (Gen1, 1 Mpx, and our own)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import track
+
+from emsyolo.dataset.check import clean_boxes, first, shortlist
+from emsyolo.dataset.event.box_filter import BoxFilter
+from emsyolo.dataset.event.boxes import EventBoxes, last_per_track, read_boxes
+from emsyolo.dataset.event.dataset import EventDataset
+from emsyolo.dataset.event.recording import open_recording
+from emsyolo.dataset.images import Record, plain_record
+
+log = logging.getLogger(__name__)
+
+RECORDING, BOXES = "_td.dat", "_bbox.npy"
+PROGRESS_FROM = 100  # recordings
+LAYOUT = (
+    f"expected FOLDER/train, FOLDER/val and FOLDER/test with NAME{RECORDING} and NAME{BOXES} in each; type "
+    "dataset.root=FOLDER. Gen1 comes from Prophesee (GEN1 Automotive Detection Dataset, 7z archives)"
+)
+
+
+class Prophesee(EventDataset):
+    """Recordings `NAME_td.dat` with boxes `NAME_bbox.npy`; one sample per time that has boxes.
+
+    Of several boxes of one track at one time the last counts. Recordings that cannot be read, that have no box file, or
+    no recording for a box file, are left out and named.
+
+    Args:
+        root: folder of the splits.
+        split: `train`, `val` or `test`.
+        class_names: the label is the index.
+        class_ids: the file's class number for each name; None: 0, 1, ... Boxes of other classes are dropped if given.
+        sensor_hw: height and width of the sensor where a recording does not say, px.
+        box_filter: boxes that are not to be trained on are dropped; None keeps all.
+        check: read every recording through once, and leave out those that are damaged anywhere.
+        limit: only the first so many samples.
+        options: of `EventDataset`.
+
+    Raises:
+        FileNotFoundError: no such folder; says what is expected.
+        ValueError: a damaged box file or an unknown class (names file), or no sample at all.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        class_names: Sequence[str] | None,
+        *,
+        class_ids: Sequence[int] | None = None,
+        sensor_hw: Sequence[int] = (240, 304),
+        box_filter: BoxFilter | None = None,
+        check: bool = False,
+        limit: int | None = None,
+        **options: Any,
+    ) -> None:
+        folder = split_folder(Path(root), split)
+        if class_names is None:
+            raise ValueError(
+                f"dataset.class_names is not given, and {folder} has class numbers alone; type the names in their "
+                "order, for example dataset.class_names=[car,pedestrian]"
+            )
+        name = f"{Path(root).name}/{split}"
+        ids = list(range(len(class_names)) if class_ids is None else class_ids)
+        if len(ids) != len(class_names):
+            raise ValueError(f"dataset.class_ids={ids}; expected one number for each of {list(class_names)}")
+        records: list[Record] = []
+        for recording, boxes in _pairs(folder, name, (sensor_hw[0], sensor_hw[1]), check):
+            found = _labelled(read_boxes(boxes), ids, boxes, drop_others=class_ids is not None)
+            records += _records(recording, found, box_filter, len(records))
+        if not records:
+            raise ValueError(f"{name}: no box in any recording; looked in {folder}")
+        super().__init__(clean_boxes(first(records, limit), name), class_names, name, **options)
+
+
+def split_folder(root: Path, split: str) -> Path:
+    """The folder of a split: in the root, or, as the archives unpack, one folder further down.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    for folder in (root / split, *sorted(root.glob(f"*/{split}"))):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"{root / split}: looked for the folder of the recordings and found none; {LAYOUT}")
+
+
+def _pairs(
+    folder: Path, name: str, sensor_hw: tuple[int, int], check: bool
+) -> list[tuple[tuple[Path, tuple[int, int]], Path]]:
+    """The recordings of a folder that can be read, with their sensor's size, each with its box file, by name."""
+    recordings = {path.name.removesuffix(RECORDING): path for path in sorted(folder.rglob(f"*{RECORDING}"))}
+    boxes = {path.name.removesuffix(BOXES): path for path in sorted(folder.rglob(f"*{BOXES}"))}
+    if not recordings:
+        raise FileNotFoundError(f"{folder}: looked for *{RECORDING} and found none; {LAYOUT}")
+    reasons = {f"{one}{BOXES}": "no recording" for one in sorted(boxes.keys() - recordings.keys())}
+    reasons |= {f"{one}{RECORDING}": "no box file" for one in sorted(recordings.keys() - boxes.keys())}
+    pairs = []
+    shared = sorted(recordings.keys() & boxes.keys())
+    hidden = len(shared) < PROGRESS_FROM and not check
+    for one in track(shared, description=f"opening {name}", transient=True, disable=hidden):
+        path = recordings[one]
+        try:
+            recording = open_recording(path, sensor_hw)
+            if check:
+                recording.check()
+        except (ValueError, OSError) as error:
+            reasons[path.name] = str(error).removeprefix(f"{path}: ")
+            continue
+        pairs.append(((path, recording.sensor_hw or sensor_hw), boxes[one]))
+    if reasons:
+        listed = shortlist(f"{file} ({reason})" for file, reason in reasons.items())
+        log.warning("%s: %d of %d files left out: %s", name, len(reasons), len(recordings) + len(boxes), listed)
+    return pairs
+
+
+def _labelled(boxes: EventBoxes, ids: list[int], file: Path, *, drop_others: bool) -> EventBoxes:
+    """The boxes with the label in place of the file's class number."""
+    known = np.isin(boxes.class_id, ids)
+    if not known.all() and not drop_others:
+        row = int((~known).argmax())
+        raise ValueError(
+            f"{file}, row {row}: class_id {boxes.class_id[row]}; expected one of {ids} (dataset.class_names in order); "
+            "to drop other classes, type dataset.class_ids=[...]"
+        )
+    kept = boxes.select(known)
+    label_of = {number: label for label, number in enumerate(ids)}
+    labels = np.array([label_of[number] for number in kept.class_id.tolist()], dtype=np.int64)
+    return EventBoxes(kept.t_us, kept.boxes_xyxy, labels, kept.track_id, kept.confidence)
+
+
+def _records(
+    recording: tuple[Path, tuple[int, int]], boxes: EventBoxes, box_filter: BoxFilter | None, number: int
+) -> list[Record]:
+    """One record per time that has boxes, numbered from `number`."""
+    path, size_hw = recording
+    boxes = last_per_track(boxes)
+    if box_filter is not None:
+        corners = boxes.boxes_xyxy
+        in_time = np.array([box_filter.in_time(int(t)) for t in boxes.t_us], dtype=bool)
+        boxes = boxes.select(box_filter.keep(corners[:, 2:] - corners[:, :2]) & in_time)
+    boxes = boxes.select(np.argsort(boxes.t_us, kind="stable"))
+    times, starts = np.unique(boxes.t_us, return_index=True)
+    groups = zip(np.split(boxes.boxes_xyxy, starts[1:]), np.split(boxes.class_id, starts[1:]), strict=True)
+    return [
+        plain_record(number + i, path, size_hw, *group, name=f"{path.name} at {t_us / 1e6:.3f} s", t_us=t_us)
+        for i, (t_us, group) in enumerate(zip(times.tolist(), groups, strict=False))
+    ]

@@ -21,7 +21,13 @@ ANCHORS_PER_LEVEL = 3
 
 
 def data_of(cfg: DictConfig) -> DataModule:
-    """The data set of a config."""
+    """The data set of a config.
+
+    Raises:
+        ValueError: a protocol of event cameras for still images.
+    """
+    if "window_us" in cfg.dataset and "sensor_hw" not in cfg.dataset:
+        raise ValueError(f"protocol= is for recordings of event cameras; dataset={cfg.dataset.name} has still images")
     return instantiate(cfg.dataset, _convert_="all")
 
 
@@ -31,11 +37,12 @@ def detector_of(cfg: DictConfig) -> Detector:
 
 
 def fit_to_data(cfg: DictConfig, data: DataModule) -> None:
-    """Fill in what the data decides: the number of classes and, for `anchors: auto`, the anchors (printed)."""
+    """Fill in what the data decides: classes, channels and, for `anchors: auto`, the anchors (printed)."""
     OmegaConf.update(cfg, "model.num_classes", len(data.class_names))
+    OmegaConf.update(cfg, "model.in_channels", data.val.channels)
     if cfg.model.anchors != "auto":
         return
-    sizes = data.train.box_sizes(data.size_hw)
+    sizes = data.train.box_sizes(data.fit.scale_wh)
     anchors = kmeans_anchors(sizes, LEVELS * ANCHORS_PER_LEVEL)
     fit = shape_iou(sizes, anchors).max(axis=1).mean()
     per_level = anchors.round(1).reshape(LEVELS, ANCHORS_PER_LEVEL, 2).tolist()

@@ -15,8 +15,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from emsyolo.trainer.fit import BEST, LAST
 from emsyolo.weights.checkpoint import Weights, read_weights
 
-# What a checkpoint decides, unless it is typed.
+# What a checkpoint decides, unless it is typed; of the data set, what makes the network's input.
 FROM_CHECKPOINT = ("T", "model", "neuron")
+INPUT = ("size_hw", "fit", "window_us", "steps", "representation", "frame_hw")
 
 
 def conf_dir() -> Path:
@@ -115,7 +116,7 @@ def find_checkpoint(cfg: DictConfig) -> Weights:
 
 
 def with_checkpoint(cfg: DictConfig, weights: Weights, keys: Sequence[str] = FROM_CHECKPOINT) -> DictConfig:
-    """The config of a task on a checkpoint: the given keys and the size of the images from it unless typed.
+    """The config of a task on a checkpoint: the given keys and the form of the input from it unless typed.
 
     The data set comes from the checkpoint, too, when only `checkpoint=` was typed.
     """
@@ -128,10 +129,13 @@ def with_checkpoint(cfg: DictConfig, weights: Weights, keys: Sequence[str] = FRO
         if cfg.checkpoint is not None and _typed_choice("dataset") is None:
             result.dataset = _raw(overlay(saved, cfg, ("dataset",)), "dataset")
         typed = {key for key, _ in _typed()}
-        if "dataset.size_hw" not in typed:
-            result.dataset.size_hw = saved.dataset.size_hw
+        for key in INPUT:
+            decided = any(one == "protocol" or one.startswith(f"dataset.{key}") for one in typed)
+            if not decided and key in saved.dataset and key in result.dataset:
+                result.dataset[key] = _raw(saved, f"dataset.{key}")
         if "model" in typed:  # another architecture, for the same classes and anchors
             result.model.num_classes = saved.model.num_classes
+            result.model.in_channels = saved.model.in_channels
             if "model.anchors" not in typed:
                 result.model.anchors = saved.model.anchors
     return result
@@ -159,6 +163,18 @@ def resumed_checkpoint(runs_dir: Path, resume: str, dataset: str, model: str) ->
     if not path.is_file():
         raise FileNotFoundError(f"resume={resume}: no such file; give the path of a run's {LAST}, or resume=last")
     return path.resolve()
+
+
+def check_protocol() -> None:
+    """Refuse a typed protocol that does not exist, for Hydra takes the group as optional.
+
+    Raises:
+        ValueError: no such option; names those that there are.
+    """
+    choice = _typed_choice("protocol")
+    options = sorted(path.stem for path in (conf_dir() / "protocol").glob("*.yaml"))
+    if choice is not None and choice not in options:
+        raise ValueError(f"protocol={choice}: no such option; expected one of {', '.join(options)}")
 
 
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)

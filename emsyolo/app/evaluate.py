@@ -40,6 +40,11 @@ def evaluate(cfg: DictConfig) -> float:
             f"dataset {data.name} has the classes {list(data.class_names)}, the checkpoint {weights.path} was trained "
             f"on {weights.config['class_names']}; evaluate it on a data set with the same classes"
         )
+    if data.val.channels != cfg.model.in_channels:
+        raise ValueError(
+            f"frames of dataset {data.name} have {data.val.channels} channels, the checkpoint {weights.path} was "
+            f"trained on {cfg.model.in_channels}; type the protocol that it was trained with"
+        )
     detector = detector_of(cfg)
     load_weights(detector, weights)
     detector.to(memory_format=torch.channels_last).to(device_of(cfg.device))

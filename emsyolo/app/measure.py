@@ -23,6 +23,7 @@ from emsyolo.model.postprocess import Postprocess
 from emsyolo.report.activity import firing_rates
 from emsyolo.report.boxes import contact_sheet
 from emsyolo.report.curves import precision_recall_curves
+from emsyolo.report.events import pictures
 from emsyolo.report.table import layers_table, metrics_table
 from emsyolo.types import Detections, Targets
 from emsyolo.weights.atomic import written_whole
@@ -34,9 +35,18 @@ log = logging.getLogger(__name__)
 class Shown:
     """The images of the contact sheet, with what was found on them."""
 
+    samples: int = 0
     images: list[Tensor] = field(default_factory=list)
     detections: list[Detections] = field(default_factory=list)
     truths: list[Targets] = field(default_factory=list)
+
+    def add(self, frames: Tensor, detections: Detections, truth: Targets) -> None:
+        """Add a sample, frames `[T0, C, H, W]`: one picture of a still image, of events the first and the last step."""
+        self.samples += 1
+        for picture in pictures(frames):
+            self.images.append(picture)
+            self.detections.append(detections)
+            self.truths.append(truth)
 
 
 @torch.inference_mode()
@@ -70,8 +80,9 @@ def measure(
     """
     detector.eval()
     device = next(detector.parameters()).device
-    evaluator = CocoEvaluator(data.val.truth(), data.class_names)
+    evaluator = CocoEvaluator(data.val.truth(), data.class_names, data.box_filter)
     shown = Shown()
+    rates: list[float] = []
     loader = data.val_loader()
     with ActivityMeter(detector) as meter:
         for batch in track(loader, description="evaluating", transient=True):
@@ -79,10 +90,9 @@ def measure(
             meter.step(len(batch))
             found = [Detections(d.boxes_xyxy.cpu(), d.scores.cpu(), d.labels.cpu()) for d in found]
             evaluator.update(found, batch.samples)
-            for i in range(min(len(batch), sheet_images - len(shown.images))):
-                shown.images.append(batch.frames[0, i])
-                shown.detections.append(found[i])
-                shown.truths.append(batch.targets[i])
+            rates += [sample.event_rate for sample in batch.samples if sample.event_rate is not None]
+            for i in range(min(len(batch), sheet_images - shown.samples)):
+                shown.add(batch.frames[:, i], found[i], batch.targets[i])
 
     def run(images: int) -> object:
         frames = batch.frames[:, :1].expand(-1, images, -1, -1, -1)
@@ -90,6 +100,7 @@ def measure(
 
     metrics = {
         **evaluator.compute(),
+        **_event_metrics(evaluator, data, rates),
         "T": detector.T,
         **meter.report(mac_pj=mac_pj, ac_pj=ac_pj),
         **measure_speed(run, batch_size=data.eval_batch_size),
@@ -120,4 +131,21 @@ def measure(
         ", ".join(row["name"] for row in impure) or "none",
     )
     log.info("written: %s", out)
+    return metrics
+
+
+def _event_metrics(evaluator: CocoEvaluator, data: DataModule, rates: list[float]) -> dict[str, Any]:
+    """What `metrics.json` adds for recordings: the events of the windows, and mAP under every filter of boxes."""
+    metrics: dict[str, Any] = {}
+    if data.box_filters:
+        metrics["by_filter"] = {
+            name: {key: value for key, value in evaluator.under(one).compute().items() if key != "per_class"}
+            for name, one in data.box_filters.items()
+        }
+    if rates:
+        metrics["events"] = {
+            "rate_per_s": sum(rates) / len(rates),
+            "windows": len(rates),
+            "empty_windows": rates.count(0),
+        }
     return metrics

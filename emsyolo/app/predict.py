@@ -15,11 +15,13 @@ from rich.progress import track
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image, write_png
 
-from emsyolo.app.build import detector_of, device_of
+from emsyolo.app.build import data_of, detector_of, device_of
 from emsyolo.app.config import find_checkpoint, with_checkpoint
-from emsyolo.dataset.augment import Letterbox
+from emsyolo.app.stream import SUFFIXES as RECORDINGS
+from emsyolo.app.stream import predict_stream
 from emsyolo.dataset.datamodule import collate
 from emsyolo.report.boxes import draw_boxes
+from emsyolo.report.results import coco_results
 from emsyolo.types import Detections, Sample, Targets
 from emsyolo.weights.atomic import written_whole
 from emsyolo.weights.checkpoint import load_weights
@@ -59,8 +61,9 @@ def _samples(paths: list[Path]) -> Iterator[Sample]:
 
 @torch.inference_mode()
 def predict(cfg: DictConfig) -> None:
-    """Detect in an image or in each image of a folder; write annotated pictures and `predictions.json` (COCO form)."""
-    paths = image_paths(Path(cfg.source))
+    """Detect in an image, in each image of a folder or along a recording; write pictures and `predictions.json`."""
+    source = Path(cfg.source)
+    paths = [] if source.suffix in RECORDINGS else image_paths(source)
     weights = find_checkpoint(cfg)
     cfg = with_checkpoint(cfg, weights)
     class_names = weights.config["class_names"]
@@ -68,20 +71,24 @@ def predict(cfg: DictConfig) -> None:
     detector = detector_of(cfg)
     load_weights(detector, weights)
     detector.to(memory_format=torch.channels_last).to(device).eval()
-    postprocess = instantiate(cfg.postprocess)
-    letterbox = Letterbox(tuple(cfg.dataset.size_hw))
     out = Path(cfg.out or Path(cfg.runs_dir) / "predict" / time.strftime("%Y-%m-%d_%H-%M-%S"))
+    if source.suffix in RECORDINGS:
+        log.info("checkpoint %s (model %s)", weights.path, weights.config["model"])
+        predict_stream(cfg, detector, class_names, source, out)
+        return
+    postprocess = instantiate(cfg.postprocess)
+    fit = data_of(cfg).fit
     log.info("checkpoint %s (model %s), %d images", weights.path, weights.config["model"], len(paths))
 
     images, results = [], []
     for sample in track(_samples(paths), description="detecting", total=len(paths), transient=True):
-        batch = collate([letterbox(sample, lambda: sample)])  # noqa: B023
+        batch = collate([fit(sample, lambda: sample)])  # noqa: B023
         (found,) = postprocess(detector(batch.frames.to(device)))
         found = Detections(found.boxes_xyxy.cpu(), found.scores.cpu(), found.labels.cpu()).to_original(batch.samples[0])
         images.append(
             {"id": sample.id, "file_name": sample.name, "height": sample.original_hw[0], "width": sample.original_hw[1]}
         )
-        results += _results(sample.id, found)
+        results += coco_results(sample.id, found)
         _write_picture(out / f"{Path(sample.name).stem}.png", draw_boxes(sample.frames[0], found, class_names))
     if not images:
         raise ValueError(f"source={cfg.source}: none of its {len(paths)} images can be read")
@@ -96,18 +103,3 @@ def predict(cfg: DictConfig) -> None:
 def _write_picture(path: Path, image: Tensor) -> None:
     with written_whole(path) as temporary:
         write_png(image, str(temporary))
-
-
-def _results(image_id: int, found: Detections) -> list[dict[str, object]]:
-    """One image's detections in COCO's result form: xywh in px of the original."""
-    boxes = found.boxes_xyxy.clone()
-    boxes[:, 2:] -= boxes[:, :2]
-    return [
-        {
-            "image_id": image_id,
-            "category_id": int(label),
-            "bbox": [round(v, 2) for v in box],
-            "score": round(float(score), 5),
-        }
-        for box, score, label in zip(boxes.tolist(), found.scores, found.labels, strict=True)
-    ]

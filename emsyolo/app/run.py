@@ -14,6 +14,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from emsyolo.app.config import check_protocol
+
 log = logging.getLogger(__name__)
 USER_ERRORS = (ValueError, OSError, InstantiationException, OmegaConfBaseException)
 
@@ -30,6 +32,7 @@ def run(task: Callable[[DictConfig], float | None], cfg: DictConfig) -> float | 
         out.mkdir(parents=True, exist_ok=True)
         (out / "overrides.yaml").write_text(yaml.safe_dump(list(hydra_config.overrides.task)))
     try:
+        check_protocol()
         return task(cfg)
     except KeyboardInterrupt:
         log.info("interrupted; resume=last goes on")

@@ -56,7 +56,7 @@ def train(cfg: DictConfig) -> float:
     trainer = instantiate(cfg.trainer, _convert_="all")(
         run_dir=out,
         hyperparameters=hyperparameters,
-        evaluator=lambda: CocoEvaluator(truth, data.class_names),
+        evaluator=lambda: CocoEvaluator(truth, data.class_names, data.box_filter),
         postprocess=postprocess,
     )
     fit(trainer, module, data, resume)

@@ -13,7 +13,7 @@ from emsyolo.types import HeadMaps
 class Detector(nn.Module):
     """Frames in, head maps out; loss and postprocessing are separate.
 
-    Keeps no state between calls: potentials start at 0 and are forgotten afterwards.
+    Keeps no state between calls of `forward`: potentials start at 0 and are forgotten afterwards.
 
     Args:
         encode: makes T steps of the frames.
@@ -44,13 +44,20 @@ class Detector(nn.Module):
         Raises:
             ValueError: T0 is neither 1 nor T, or H or W is not a multiple of the largest stride.
         """
+        reset(self)
+        maps = self.advance(frames)
+        reset(self)
+        return maps
+
+    def advance(self, frames: Tensor) -> HeadMaps:
+        """As `forward`, but from the potentials that the last call left, and leaving its own.
+
+        For streams: `emsyolo.neuron.multistep.reset` before the first call and after the last.
+        """
         stride = self.head.strides[-1]
         if frames.shape[-2] % stride or frames.shape[-1] % stride:
             raise ValueError(
                 f"frames are {frames.shape[-2]}x{frames.shape[-1]} px (HxW); expected multiples of {stride}"
             )
-        reset(self)
         x = self.encode(frames, self.head.maps[0].weight.dtype)
-        maps = self.head(self.neck(*self.backbone(x)))
-        reset(self)
-        return maps
+        return self.head(self.neck(*self.backbone(x)))

@@ -41,7 +41,7 @@ def ems_yolo(
         block: makes the backbone's blocks.
         head_block: makes the neck's blocks.
         depth: 10, 18, 34, or the number of blocks in each of the four stages.
-        width: factor on all channels, or one each for the stem and the four stages; rounded to a multiple of 8 channels.
+        width: factor on all channels, or one each for the stem and the four stages; rounded to multiples of 8.
         reduce_inner: inner width, before the last stage's `width`, of the neck's first block; None is its output width.
         stem_neuron: a neuron after the stem (SEW).
         head_activation: `lif`: the neck ends in blocks; `silu`: in the non-spiking layer of two published networks.

@@ -80,8 +80,18 @@ def _sections(metrics: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
     network = [(name, str(metrics[name])) for name in ("T", "images") if name in metrics]
     if "parameters" in metrics:
         network.append(("parameters", _count(metrics["parameters"])))
+    events = metrics.get("events") or {}
+    stream = [("events per second", _count(events["rate_per_s"]))] if events else []
+    if events:
+        stream.append(("empty windows", f"{events['empty_windows']} of {events['windows']}"))
+    by_filter = metrics.get("by_filter") or {}
     return [
         [(name, _decimal(metrics[name])) for name in accuracy if name in metrics],
+        [
+            (f"mAP, mAP50 with filter {escape(name)}", f"{_decimal(one['mAP'])}, {_decimal(one['mAP50'])}")
+            for name, one in by_filter.items()
+        ],
+        stream,
         [(f"mAP of {escape(name)}", _decimal(value)) for name, value in per_class.items()],
         activity,
         speed,

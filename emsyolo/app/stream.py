@@ -1,0 +1,102 @@
+"""The task of predict.py on a recording of an event camera."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from PIL import Image
+from rich.progress import track
+
+from emsyolo.app.build import data_of
+from emsyolo.dataset.event.recording import open_recording
+from emsyolo.deploy.stream import Answer, Stream
+from emsyolo.model.detector import Detector
+from emsyolo.report.boxes import draw_boxes
+from emsyolo.report.events import picture
+from emsyolo.report.results import coco_results
+from emsyolo.weights.atomic import written_whole
+
+log = logging.getLogger(__name__)
+SUFFIXES = (".dat", ".raw", ".aedat4", ".npy", ".bin", ".bs2")
+
+
+def predict_stream(cfg: DictConfig, detector: Detector, class_names: list[str], source: Path, out: Path) -> None:
+    """Detect along a recording; write a GIF of events with boxes and `predictions.json`, and say how fast it was.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a recording, no event in the asked time, or a detector of still images.
+    """
+    if "representation" not in cfg.dataset:
+        raise ValueError(f"source={source} is a recording, but the checkpoint was trained on still images")
+    sensor_hw = (int(cfg.dataset.sensor_hw[0]), int(cfg.dataset.sensor_hw[1]))
+    recording = open_recording(source, sensor_hw)
+    sensor_hw = recording.sensor_hw or sensor_hw
+    if not len(recording):
+        raise ValueError(f"source={source}: no event in this recording")
+    stream = Stream(
+        detector,
+        instantiate(cfg.postprocess),
+        instantiate(cfg.dataset.representation),
+        data_of(cfg).fit,
+        steps=cfg.dataset.steps,
+        window_us=cfg.dataset.window_us,
+        stateful=cfg.stream.stateful,
+    )
+    start_us = recording.first_us if cfg.stream.start_us is None else cfg.stream.start_us
+    end_us = recording.last_us + 1 if cfg.stream.end_us is None else cfg.stream.end_us
+    count = -(-(end_us - start_us) // stream.hop_us)
+    if count < 1:
+        raise ValueError(f"stream.start_us={start_us}, stream.end_us={end_us}; expected some time between them")
+    answers = []
+    shown: list[Image.Image] = []
+    for answer in track(
+        stream.answers(recording, sensor_hw, start_us, end_us), description="detecting", total=count, transient=True
+    ):
+        answers.append(answer)
+        if len(shown) < cfg.stream.gif_frames:
+            image = draw_boxes(picture(answer.frames[-1]), answer.detections, class_names)
+            shown.append(Image.fromarray(image.permute(1, 2, 0).numpy()))
+    with written_whole(out / f"{source.stem}.gif") as path:
+        shown[0].save(
+            path, format="GIF", save_all=True, append_images=shown[1:], duration=max(20, stream.hop_us // 1000), loop=0
+        )
+    speed = _speed(answers, stream.hop_us)
+    with written_whole(out / "predictions.json") as path:
+        path.write_text(json.dumps(_found(source, sensor_hw, answers, class_names) | {"speed": speed}, indent=1) + "\n")
+    log.info(
+        "%d answers, one per %.0f ms of the recording (%s): latency p50 %.1f ms, p95 %.1f ms; %.3g events/s; %s",
+        len(answers), stream.hop_us / 1000, "stateful" if stream.stateful else "stateless", speed["latency_ms"]["p50"],
+        speed["latency_ms"]["p95"], speed["events_per_s"],
+        "keeps up with real time" if speed["real_time"] else "does not keep up with real time",
+    )  # fmt: skip
+    log.info("written: %s", out)
+
+
+def _speed(answers: list[Answer], hop_us: int) -> dict[str, Any]:
+    """Latency, and whether 95 of 100 answers are there before the next is due; the first, which warms up, left out."""
+    latencies = [one.latency_s for one in answers[1:] or answers]
+    p50, p95 = (np.percentile(latencies, [50, 95]) * 1000).tolist()
+    return {
+        "latency_ms": {"p50": p50, "p95": p95},
+        "events_per_s": sum(one.events for one in answers[1:] or answers) / sum(latencies),
+        "hop_ms": hop_us / 1000,
+        "real_time": p95 <= hop_us / 1000,
+    }
+
+
+def _found(source: Path, sensor_hw: tuple[int, int], answers: list[Answer], class_names: list[str]) -> dict[str, Any]:
+    """The detections in COCO's form: an image is a time of the recording."""
+    images = [
+        {"id": i, "file_name": source.name, "t_us": one.end_us, "height": sensor_hw[0], "width": sensor_hw[1]}
+        for i, one in enumerate(answers)
+    ]
+    annotations = [row for i, one in enumerate(answers) for row in coco_results(i, one.detections)]
+    categories = [{"id": i, "name": name} for i, name in enumerate(class_names)]
+    return {"images": images, "annotations": annotations, "categories": categories}

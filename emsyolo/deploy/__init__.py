@@ -1,0 +1,1 @@
+"""A trained detector at work outside of training and evaluation."""

@@ -1,0 +1,124 @@
+"""A detector on a continuous stream of events."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from emsyolo.dataset.augment import Fit
+from emsyolo.dataset.datamodule import collate
+from emsyolo.dataset.event.dataset import Representation
+from emsyolo.dataset.event.recording import Recording
+from emsyolo.model.detector import Detector
+from emsyolo.model.postprocess import Postprocess
+from emsyolo.neuron.multistep import reset
+from emsyolo.types import Detections, HeadMaps, Sample, Targets
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found at one time of a stream.
+
+    Attributes:
+        end_us: time of the answer; the events before it are known.
+        frames: `[T0, C, H, W]` of the events that are new since the last answer, px of the sensor.
+        detections: px of the sensor.
+        events: number of new events.
+        latency_s: from the events to the detections.
+    """
+
+    end_us: int
+    frames: Tensor
+    detections: Detections
+    events: int
+    latency_s: float
+
+
+class Stream:
+    """Detections from a recording as it would come from a camera.
+
+    Stateless: the stream is cut into windows of the length that the detector was trained on, each computed from
+    potentials of 0; one answer per window. Stateful: every step (a window's T-th part) is computed when it is over, the
+    potentials are carried on from step to step and never reset; one answer per step, from the mean of the last T maps.
+
+    Args:
+        detector: on its device, in evaluation mode.
+        postprocess: head maps to detections.
+        representation: events to frames.
+        fit: brings frames to the size of the network's input.
+        steps: frames per window, T or 1.
+        window_us: length of a window, microseconds.
+        stateful: carry the potentials on.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        postprocess: Postprocess,
+        representation: Representation,
+        fit: Fit,
+        *,
+        steps: int,
+        window_us: int,
+        stateful: bool,
+    ) -> None:
+        self.detector = detector
+        self.postprocess = postprocess
+        self.representation = representation
+        self.fit = fit
+        self.steps = steps
+        self.window_us = window_us
+        self.stateful = stateful
+
+    @property
+    def hop_us(self) -> int:
+        """Time between two answers, microseconds."""
+        return self.window_us // self.steps if self.stateful else self.window_us
+
+    def answers(self, recording: Recording, sensor_hw: tuple[int, int], start_us: int, end_us: int) -> Iterator[Answer]:
+        """The answers for the events from start (included) to end (excluded), in the order of time."""
+        frames_per_answer = 1 if self.stateful else self.steps
+        recent: deque[HeadMaps] = deque(maxlen=self.steps)
+        trained_T = self.detector.T
+        reset(self.detector)
+        try:
+            if self.stateful and self.steps > 1:
+                self.detector.T = 1
+            for start in range(start_us, end_us, self.hop_us):
+                end = start + self.hop_us
+                began = time.perf_counter()
+                events = recording.window(start, end)
+                frames = self.representation(events, start, end, frames_per_answer, sensor_hw)
+                sample = self.fit(_sample(frames, sensor_hw), _none)
+                recent.append(self._maps(sample))
+                (found,) = self.postprocess(_mean(recent) if self.stateful else recent[-1])
+                found = Detections(found.boxes_xyxy.cpu(), found.scores.cpu(), found.labels.cpu()).to_original(sample)
+                yield Answer(end, frames, found, len(events), time.perf_counter() - began)
+        finally:
+            self.detector.T = trained_T
+            reset(self.detector)
+
+    @torch.inference_mode()
+    def _maps(self, sample: Sample) -> HeadMaps:
+        frames = collate([sample]).frames.to(next(self.detector.parameters()).device)
+        return self.detector.advance(frames) if self.stateful else self.detector(frames)
+
+
+def _mean(recent: deque[HeadMaps]) -> HeadMaps:
+    """The maps averaged over the last steps, as the head does within a window."""
+    levels = zip(*(one.maps for one in recent), strict=True)
+    return replace(recent[-1], maps=tuple(torch.stack(level).mean(dim=0) for level in levels))
+
+
+def _sample(frames: Tensor, sensor_hw: tuple[int, int]) -> Sample:
+    nothing = Targets(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool))
+    return Sample(frames, nothing, 0, "stream", sensor_hw)
+
+
+def _none() -> Sample:
+    raise ValueError("a stream has no other samples to draw from; expected a transform that fits the frame alone")

@@ -22,6 +22,8 @@ COORDINATE_BITS, POLARITY_BIT = 14, 28
 MAX_TIME_US = 2**32 - 1
 CHUNK = 1 << 20  # events that `check` looks at between two moves of the progress bar
 PROGRESS_FROM = 50 * CHUNK
+NEIGHBOURS = 4  # events to both sides of a window's edges whose times are checked, too
+PROBES = 64  # events whose times are checked when a file is opened
 
 
 class DatRecording:
@@ -60,6 +62,16 @@ class DatRecording:
             self._words: NDArray[np.uint32] = words.view(np.ndarray)
         else:
             self._words = np.empty((0, 2), dtype=np.uint32)
+        self._probe()
+
+    def _probe(self) -> None:
+        """Look at the time here and there: a clock that was reset or wrapped shows."""
+        places = np.linspace(0, max(0, len(self) - 1), min(PROBES, len(self)), dtype=np.int64)
+        times = self._words[places, 0].astype(np.int64)
+        back = np.flatnonzero(np.diff(times) < 0)
+        if len(back):
+            i = int(back[0])
+            raise ValueError(self._runs_back(int(places[i + 1]), int(times[i]), int(times[i + 1])))
 
     def __len__(self) -> int:
         return len(self._words)
@@ -81,6 +93,11 @@ class DatRecording:
             ValueError: time runs backwards or a coordinate lies beyond the sensor; names file, event and byte.
         """
         begin, end = (_first_at(self._words, min(max(t, 0), MAX_TIME_US + 1)) for t in (start_us, end_us))
+        # A damaged time misleads the search to its own neighbourhood.
+        for edge in (begin, end):
+            bad = _first_back(self._words, max(0, edge - NEIGHBOURS), min(len(self), edge + NEIGHBOURS))
+            if bad >= 0:
+                raise ValueError(self._complaint(bad))
         return self._decoded(begin, max(begin, end))
 
     def events(self) -> Events:
@@ -103,17 +120,27 @@ class DatRecording:
         height, width = self.sensor_hw or (1 << COORDINATE_BITS, 1 << COORDINATE_BITS)
         bad = _decode(self._words, begin, end, events.t, events.x, events.y, events.p, height, width)
         if bad >= 0:
-            raise ValueError(self._complaint(bad, bad == begin))
+            raise ValueError(self._complaint(bad))
         return events
 
-    def _complaint(self, bad: int, first: bool) -> str:
+    def _complaint(self, bad: int) -> str:
         t, word = (int(value) for value in self._words[bad])
         x, y = word & 0x3FFF, (word >> COORDINATE_BITS) & 0x3FFF
-        where = f"{self.path}: event {bad} (byte {self._offset + bad * EVENT_BYTES})"
-        before = t if first else int(self._words[bad - 1, 0])
+        before = int(self._words[bad - 1, 0]) if bad else t
         if t < before:
-            return f"{where}: time runs back from {before} to {t} us (or wraps); cut the file there or leave it out"
-        return f"{where}: x={x}, y={y} beyond the sensor of {self.sensor_hw} (height, width) px; leave the file out"
+            return self._runs_back(bad, before, t)
+        return (
+            f"{self._place(bad)}: x={x}, y={y} beyond the sensor of {self.sensor_hw} (height, width) px; leave it out"
+        )
+
+    def _runs_back(self, event: int, before_us: int, t_us: int) -> str:
+        return (
+            f"{self._place(event)}: time runs back from {before_us} to {t_us} us (or wraps); cut the file there or "
+            "leave it out"
+        )
+
+    def _place(self, event: int) -> str:
+        return f"{self.path}: event {event} (byte {self._offset + event * EVENT_BYTES})"
 
 
 def _header(path: Path) -> tuple[tuple[int, int] | None, int]:
@@ -151,6 +178,15 @@ def _first_at(words: NDArray[np.uint32], t_us: int) -> int:
         else:
             high = middle
     return low
+
+
+@numba.njit(cache=True, nogil=True)
+def _first_back(words: NDArray[np.uint32], begin: int, end: int) -> int:
+    """Number of the first event that is earlier than the one before it; -1 if there is none."""
+    for i in range(begin + 1, end):
+        if words[i, 0] < words[i - 1, 0]:
+            return i
+    return -1
 
 
 @numba.njit(cache=True, nogil=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,27 @@ def test_bad_dat_is_named_with_its_byte(tmp_path: Path, make: Callable[[Path], o
     make(path)
     with pytest.raises(ValueError, match=rf"bad_td\.dat.*{message}"):
         open_recording(path).check()
+
+
+def test_a_clock_that_was_reset_shows_when_the_file_is_opened(tmp_path: Path) -> None:
+    rows = [(t, 1, 1, 1) for t in (*range(0, 3000, 10), *range(0, 2000, 10))]
+    with pytest.raises(ValueError, match=r"a_td\.dat: event 3\d\d .*time runs back"):
+        open_recording(dat(tmp_path / "a_td.dat", rows))
+
+
+@pytest.mark.parametrize("bad", range(3, 20))
+def test_one_damaged_time_never_goes_unseen(tmp_path: Path, bad: int) -> None:
+    rows = [(10 * i, 1, 1, 1) for i in range(400)]
+    rows[bad * 13 + 1] = (0, 1, 1, 1)
+    path = dat(tmp_path / "a_td.dat", rows)
+
+    def read_all() -> None:
+        recording = open_recording(path)
+        for start, end in pairwise(range(0, 4001, 250)):
+            recording.window(start, end)
+
+    with pytest.raises(ValueError, match=rf"event {bad * 13 + 1} .*time runs back"):
+        read_all()
 
 
 def test_header_alone_is_an_empty_recording(tmp_path: Path) -> None:

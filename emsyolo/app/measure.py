@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -35,14 +36,12 @@ log = logging.getLogger(__name__)
 class Shown:
     """The images of the contact sheet, with what was found on them."""
 
-    samples: int = 0
     images: list[Tensor] = field(default_factory=list)
     detections: list[Detections] = field(default_factory=list)
     truths: list[Targets] = field(default_factory=list)
 
     def add(self, frames: Tensor, detections: Detections, truth: Targets) -> None:
         """Add a sample, frames `[T0, C, H, W]`: one picture of a still image, of events the first and the last step."""
-        self.samples += 1
         for picture in pictures(frames):
             self.images.append(picture)
             self.detections.append(detections)
@@ -83,6 +82,9 @@ def measure(
     evaluator = CocoEvaluator(data.val.truth(), data.class_names, data.box_filter)
     shown = Shown()
     rates: list[float] = []
+    # Spread over the set, for the first samples may all be of one recording.
+    chosen = set(np.linspace(0, len(data.val) - 1, min(sheet_images, len(data.val))).round().astype(int).tolist())
+    seen = 0
     loader = data.val_loader()
     with ActivityMeter(detector) as meter:
         for batch in track(loader, description="evaluating", transient=True):
@@ -91,8 +93,10 @@ def measure(
             found = [Detections(d.boxes_xyxy.cpu(), d.scores.cpu(), d.labels.cpu()) for d in found]
             evaluator.update(found, batch.samples)
             rates += [sample.event_rate for sample in batch.samples if sample.event_rate is not None]
-            for i in range(min(len(batch), sheet_images - shown.samples)):
-                shown.add(batch.frames[:, i], found[i], batch.targets[i])
+            for i in range(len(batch)):
+                if seen + i in chosen:
+                    shown.add(batch.frames[:, i], found[i], batch.targets[i])
+            seen += len(batch)
 
     def run(images: int) -> object:
         frames = batch.frames[:, :1].expand(-1, images, -1, -1, -1)

@@ -107,6 +107,11 @@ def saved_config(weights: Weights) -> DictConfig:
     return OmegaConf.create(weights.config["config"])
 
 
+def typed_groups() -> set[str]:
+    """The first words of what was typed: `T`, `dataset`, `convert`, ..."""
+    return {key.split(".")[0].split("@")[0] for key, _ in _typed()}
+
+
 def find_checkpoint(cfg: DictConfig) -> Weights:
     """The weights that evaluate and predict were asked for: `checkpoint=`, or the newest run that fits."""
     if cfg.checkpoint is not None:

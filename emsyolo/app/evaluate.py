@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -13,8 +14,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from emsyolo.app.build import data_of, detector_of, device_of
-from emsyolo.app.config import FROM_CHECKPOINT, find_checkpoint, with_checkpoint
+from emsyolo.app.config import FROM_CHECKPOINT, find_checkpoint, typed_groups, with_checkpoint
+from emsyolo.app.convert import measure_conversion
 from emsyolo.app.measure import measure
+from emsyolo.convert.converter import is_conventional
 from emsyolo.weights.checkpoint import load_weights
 
 log = logging.getLogger(__name__)
@@ -45,6 +48,10 @@ def evaluate(cfg: DictConfig) -> float:
             f"frames of dataset {data.name} have {data.val.channels} channels, the checkpoint {weights.path} was "
             f"trained on {cfg.model.in_channels}; type the protocol that it was trained with"
         )
+    times = list(cfg.T) if OmegaConf.is_list(cfg.T) else [cfg.T]
+    asked = bool(typed_groups() & {"T", "convert"})
+    if OmegaConf.is_list(cfg.T):
+        cfg.T = 1  # an ANN's own
     detector = detector_of(cfg)
     load_weights(detector, weights)
     detector.to(memory_format=torch.channels_last).to(device_of(cfg.device))
@@ -55,14 +62,14 @@ def evaluate(cfg: DictConfig) -> float:
         out = Path(cfg.runs_dir) / data.name / weights.config["model"] / time.strftime("%Y-%m-%d_%H-%M-%S")
     out.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(cfg, out / "config.yaml")
-    metrics = measure(
-        detector,
-        data,
-        instantiate(cfg.postprocess),
-        out=out,
-        facts={"checkpoint": str(weights.path), "dataset": data.name, "model": weights.config["model"]},
-        score_threshold=cfg.score_threshold,
-        sheet_images=cfg.sheet_images,
-        **cfg.energy,
-    )
+    postprocess = instantiate(cfg.postprocess)
+    facts = {"checkpoint": str(weights.path), "dataset": data.name, "model": weights.config["model"]}
+    shared: dict[str, Any] = {"out": out, "facts": facts, "score_threshold": cfg.score_threshold, **cfg.energy}
+    if asked and is_conventional(detector):
+        settings = instantiate(cfg.convert)
+        metrics = measure_conversion(detector, data, postprocess, settings, times, **shared)
+    elif len(times) > 1:
+        raise ValueError(f"T={times}: several T in one pass are for a detector trained as an ANN; type -m T=1,2,4")
+    else:
+        metrics = measure(detector, data, postprocess, sheet_images=cfg.sheet_images, **shared)
     return float(metrics["mAP"] or 0.0)

@@ -237,6 +237,11 @@ class DataModule:
         data = Augmented(self.val, (self.fit,), self.seed)
         return self._loader(data, sampler, self.eval_batch_size, drop_last=False)
 
+    def calibration_loader(self) -> DataLoader:
+        """Training batches, shuffled once, brought to size and otherwise as they are."""
+        sampler = EpochSampler(len(self.train), True, self.seed)
+        return self._loader(Augmented(self.train, (self.fit,), self.seed), sampler, self.batch_size, drop_last=False)
+
     def _loader(self, data: Augmented, sampler: EpochSampler, batch_size: int, drop_last: bool) -> DataLoader:
         return DataLoader(
             data,

@@ -16,7 +16,7 @@ from emsyolo.dataset.event.moving_digits import LABELS_US, SENSOR_HW, VERSION, T
 from emsyolo.dataset.prophesee import BOXES, RECORDING, Prophesee
 
 DIGITS_DVS = {"train": 250, "test": 60}
-NMNIST_SCENES = {"train": 400, "test": 60}
+NMNIST_SCENES = {"train": 300, "test": 60}
 
 
 def digits_dvs(
@@ -45,7 +45,7 @@ def digits_dvs(
 def nmnist_scenes(
     root: str | Path, cache: str | Path, split: str = "train", seed: int = 0, limit: int | None = None, **options: Any
 ) -> Prophesee:
-    """N-MNIST recordings (a real camera) placed on a 240x304 canvas: 400 scenes to train with, 60 to test.
+    """N-MNIST recordings (a real camera) placed on a 240x304 canvas: 300 scenes to train with, 60 to test.
 
     Made once and written under `cache`; see `emsyolo.dataset.event.nmnist` for what is in one.
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 PJ_TO_MJ = 1e-9
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class ConvActivity:
     Attributes:
         name: of the module in its network.
         firing_rate: share of ones in its input; of a non-binary input, the share of elements that are not 0.
-        binary: every element of its input was 0 or 1.
+        binary: every element of its input was 0 or 1 (or -1, a signed neuron's spike).
         macs: multiply-accumulates over all steps really computed, padding included.
         synops: the accumulates that spikes cause, `firing_rate * macs`; of a non-binary input all its MACs.
         passes: how often it was computed, T or, for what a still image needs once, 1.
@@ -70,7 +71,7 @@ class _Count:
         self.nonzero = self.nonzero + torch.count_nonzero(x)
 
     def add_ones(self, x: Tensor) -> None:
-        self.ones = self.ones + torch.count_nonzero(x == 1)
+        self.ones = self.ones + torch.count_nonzero(x.abs() == 1)
 
     @property
     def rate(self) -> float:
@@ -101,7 +102,7 @@ class ActivityMeter:
 
     def __enter__(self) -> Self:
         for name, module in self.network.named_modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, CONVOLUTIONS):
                 self._hooks.append(module.register_forward_hook(self._on_convolution(name)))
             elif isinstance(module, BaseNode):
                 self._hooks.append(module.register_forward_hook(self._on_neuron(name)))
@@ -162,13 +163,15 @@ class ActivityMeter:
         synops = count.rate * macs if binary else macs
         return ConvActivity(name, count.rate, binary, macs, synops, passes=count.samples / self.images)
 
-    def _on_convolution(self, name: str) -> Callable[[nn.Conv2d, tuple[Tensor, ...], Tensor], None]:
-        def count_input(module: nn.Conv2d, args: tuple[Tensor, ...], output: Tensor) -> None:
+    def _on_convolution(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def count_input(module: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
             x = args[0].detach()
             count = self._convolutions.setdefault(name, _Count())
             count.add(x)
             count.add_ones(x)
-            count.macs += output.numel() * module.weight[0].numel()
+            # weight[0] is what makes one output, of a transposed convolution what one input adds to.
+            ends = x if isinstance(module, nn.ConvTranspose2d) else output
+            count.macs += ends.numel() * module.weight[0].numel()
             count.samples += len(x) if x.ndim == 4 else 1
 
         return count_input

@@ -54,10 +54,14 @@ class Detector(nn.Module):
 
         For streams: `emsyolo.neuron.multistep.reset` before the first call and after the last.
         """
+        return self.head(self.features(frames))
+
+    def features(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """What the head reads, per scale `[T, N, C, H, W]`; state as of `advance`."""
         stride = self.head.strides[-1]
         if frames.shape[-2] % stride or frames.shape[-1] % stride:
             raise ValueError(
                 f"frames are {frames.shape[-2]}x{frames.shape[-1]} px (HxW); expected multiples of {stride}"
             )
         x = self.encode(frames, self.head.maps[0].weight.dtype)
-        return self.head(self.neck(*self.backbone(x)))
+        return self.neck(*self.backbone(x))

@@ -12,3 +12,16 @@ class ReLU(nn.ReLU):
     """
 
     v_threshold: float = 1.0
+
+
+class LeakyReLU(nn.LeakyReLU):
+    """Leaky ReLU with the one attribute that networks ask of a neuron.
+
+    Args:
+        slope: below 0.
+    """
+
+    v_threshold: float = 1.0
+
+    def __init__(self, slope: float = 0.1) -> None:
+        super().__init__(slope)

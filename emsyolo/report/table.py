@@ -58,6 +58,31 @@ def sweep_table(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Table
     return table
 
 
+def by_time_table(by_time: Mapping[int, Mapping[str, Any]], ann: Mapping[str, Any]) -> Table:
+    """What a converted network reaches at every T, and the ANN."""
+    table = Table(title="By time steps", box=box.SIMPLE_HEAD, title_justify="left")
+    for heading in ("T", "mAP", "mAP50", "mAP75", "firing rate", "energy, mJ", "of the ANN's"):
+        table.add_column(heading, justify="right")
+    for t, one in by_time.items():
+        scores = [_decimal(one[key]) for key in ("mAP", "mAP50", "mAP75")]
+        cost = one["energy"]
+        table.add_row(str(t), *scores, _percent(one["firing_rate"]), _decimal(cost["snn_mJ"]), _decimal(cost["ratio"]))
+    table.add_row("ANN", *(_decimal(ann[key]) for key in ("mAP", "mAP50", "mAP75")), NOTHING, NOTHING, NOTHING)
+    return table
+
+
+def errors_table(errors: Sequence[Mapping[str, Any]]) -> Table:
+    """The error of each layer and its parts."""
+    table = Table(title="Error by layer, in thresholds (root mean square)", box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("layer", overflow="fold")
+    columns = [key for key in errors[0] if key != "name"]
+    for heading in columns:
+        table.add_column(heading.replace("_", " "), justify="right")
+    for one in errors:
+        table.add_row(escape(one["name"]), *(f"{one[key]:.4f}" for key in columns))
+    return table
+
+
 def _sections(metrics: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
     """The rows of `metrics_table`, in groups."""
     accuracy = ("mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large")

@@ -1,0 +1,1 @@
+"""From a trained conventional network to a spiking one: folding, thresholds, neurons, simulation, the error."""

@@ -1,0 +1,116 @@
+"""The largest activation that a spiking layer can express, per channel, from a few batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+Rule = Literal["percentile", "max", "mean_square"]
+BINS = 2048
+CANDIDATES = 100  # of the scale, between 0 and the maximum, for `mean_square`
+
+
+def calibrate(
+    run: Callable[[Tensor], object],
+    activations: dict[str, nn.Module],
+    batches: Callable[[], Iterable[Tensor]],
+    *,
+    rule: Rule = "percentile",
+    percentile: float = 99.9,
+    levels: int = 32,
+) -> dict[str, Tensor]:
+    """The scale (lambda) of each channel of each activation.
+
+    Two passes over the batches: maxima first, then histograms of 2,048 bins between 0 and the maximum. A channel that
+    is never active gets the largest scale of its layer. Ming and Li, 2024, (15); Kim et al., AAAI 2020 (channel-wise).
+
+    Args:
+        run: the network.
+        activations: by name, each called once per run with maps `[T, N, C, H, W]` or `[N, C, H, W]`.
+        batches: gives the same batches whenever it is called.
+        rule: `percentile` of the values; `max`; or `mean_square`, the scale for which clipping to it and rounding to
+            `levels` steps costs the least mean squared error.
+        percentile: in (0, 100].
+        levels: for `mean_square`.
+
+    Raises:
+        ValueError: no batch, an activation that is not finite, an unknown rule, a percentile out of range.
+    """
+    if rule not in get_args(Rule):
+        raise ValueError(f"convert.normalise is {rule!r}; expected one of {', '.join(get_args(Rule))}")
+    if not 0 < percentile <= 100:
+        raise ValueError(f"convert.percentile is {percentile}; expected a number in (0, 100]")
+    maxima: dict[str, Tensor] = {}
+
+    def note_maximum(name: str, values: Tensor) -> None:
+        if not torch.isfinite(values).all():
+            raise ValueError(
+                f"calibration: activation {name} is not finite; look at the weights and the calibration data"
+            )
+        top = values.amax(dim=1).clamp(min=0)
+        maxima[name] = torch.maximum(maxima[name], top) if name in maxima else top
+
+    _watch(run, activations, batches(), note_maximum)
+    if not maxima:
+        raise ValueError("calibration: no batch; expected at least one training image")
+    if rule == "max":
+        return {name: _alive(top) for name, top in maxima.items()}
+    counts = {name: torch.zeros(len(top), BINS) for name, top in maxima.items()}
+
+    def note_histogram(name: str, values: Tensor) -> None:
+        width = maxima[name].clamp(min=1e-12)[:, None] / BINS
+        place = (values.clamp(min=0) / width).long().clamp(max=BINS - 1)
+        counts[name].scatter_add_(1, place, torch.ones_like(values))
+
+    _watch(run, activations, batches(), note_histogram)
+    pick = _percentile(percentile) if rule == "percentile" else _least_squares(levels)
+    return {name: _alive(maxima[name] * pick(counts[name])) for name in maxima}
+
+
+def _watch(
+    run: Callable[[Tensor], object],
+    activations: dict[str, nn.Module],
+    batches: Iterable[Tensor],
+    note: Callable[[str, Tensor], None],
+) -> None:
+    """Run the batches, and hand the outputs of each activation over as `[C, values]`."""
+
+    def hook(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        return lambda module, args, output: note(name, output.detach().movedim(-3, 0).flatten(1).float())
+
+    handles = [module.register_forward_hook(hook(name)) for name, module in activations.items()]
+    try:
+        with torch.inference_mode():
+            for batch in batches:
+                run(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _alive(scale: Tensor) -> Tensor:
+    """The scale with that of silent channels filled in."""
+    top = scale.max()
+    return torch.where(scale > 0, scale, top if top > 0 else torch.ones_like(top))
+
+
+def _percentile(percent: float) -> Callable[[Tensor], Tensor]:
+    def pick(counts: Tensor) -> Tensor:
+        share = counts.cumsum(dim=1) / counts.sum(dim=1, keepdim=True)
+        return ((share < percent / 100 - 1e-9).sum(dim=1) + 1).clamp(max=BINS) / BINS
+
+    return pick
+
+
+def _least_squares(levels: int) -> Callable[[Tensor], Tensor]:
+    def pick(counts: Tensor) -> Tensor:
+        middle = (torch.arange(BINS) + 0.5) / BINS
+        shares = torch.arange(1, CANDIDATES + 1) / CANDIDATES
+        rounded = ((middle[None] / shares[:, None] * levels).round().clamp(max=levels) / levels) * shares[:, None]
+        error = counts @ (rounded - middle[None]).square().T  # [C, candidates]
+        return shares[error.argmin(dim=1)]
+
+    return pick

@@ -1,0 +1,174 @@
+"""Why a converted network differs from the network it was made of, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from emsyolo.convert.simulate import simulate
+from emsyolo.model.detector import Detector
+from emsyolo.neuron.integrate import IF
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """The error of one spiking layer, and its parts: root mean squares, as shares of the layer's mean threshold.
+
+    Attributes:
+        name: of the layer.
+        clipping: activations above the threshold.
+        quantisation: the grid of T steps.
+        unevenness: what is left: spikes that came too early or too late.
+        total: of the layer itself, on the input that it had; elementwise the sum of the three.
+        inherited: what its input differs by from that of the conventional network, after the activation.
+        firing_rate: spikes, of both signs, per neuron and step.
+        saturated: share of neurons that fired at every step.
+        silent: share of neurons that never fired.
+    """
+
+    name: str
+    clipping: float
+    quantisation: float
+    unevenness: float
+    total: float
+    inherited: float
+    firing_rate: float
+    saturated: float
+    silent: float
+
+
+def parts(
+    z: Tensor, rate: Tensor, activation: Callable[[Tensor], Tensor], steps: int, start: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Clipping, quantisation and unevenness, elementwise; their sum is `rate - activation(z)`.
+
+    Ming and Li, 2024, (18) and section 2.3: the error of a layer on its own input, taken apart.
+
+    Args:
+        z: mean input current, in units of the threshold.
+        rate: mean number of spikes per step.
+        activation: of the conventional network, in the same units.
+        steps: T.
+        start: potential at the start, in units of the threshold.
+    """
+    exact = activation(z)
+    clipped = exact.clamp(max=1)
+    on_grid = ((z * steps + start + 1e-5).floor() / steps).clamp(0, 1)  # 1e-5: rounding at a whole number
+    return clipped - exact, on_grid - clipped, rate - on_grid
+
+
+def layer_errors(
+    spiking: Detector,
+    conventional: Detector,
+    batches: Iterable[Tensor],
+    steps: int,
+    *,
+    chunk: int = 16,
+) -> list[LayerError]:
+    """The error of every spiking layer after T steps, over some batches.
+
+    Args:
+        spiking: of `convert`.
+        conventional: what it was made of, in evaluation mode.
+        batches: frames `[1, N, C, H, W]`.
+        steps: T.
+        chunk: as for `simulate`.
+
+    Raises:
+        ValueError: no batch.
+    """
+    nodes = {name: one for name, one in spiking.named_modules() if isinstance(one, IF)}
+    totals = {name: dict.fromkeys((field.name for field in fields(LayerError)[1:]), 0.0) for name in nodes}
+    count = 0
+    for frames in batches:
+        count += 1
+        currents, spikes = _watched(spiking, nodes, frames, steps, chunk)
+        truth = _activations(conventional, list(nodes), frames)
+        for name, node in nodes.items():
+            activation, exact = conventional.get_submodule(name), truth[name]
+            for key, value in _measured(node, activation, currents[name], spikes[name], exact, steps).items():
+                totals[name][key] += value
+    if not count:
+        raise ValueError("the error report had no batch; expected at least one image")
+    squares = ("clipping", "quantisation", "unevenness", "total", "inherited")
+    return [
+        LayerError(name, **{key: (v / count) ** 0.5 if key in squares else v / count for key, v in sums.items()})
+        for name, sums in totals.items()
+    ]
+
+
+def _watched(
+    spiking: Detector, nodes: dict[str, IF], frames: Tensor, steps: int, chunk: int
+) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
+    """Summed currents by layer; and by layer the net number of spikes and the number of both signs."""
+    currents: dict[str, Tensor] = {}
+    spikes: dict[str, list[Tensor]] = {}
+
+    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def note(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+            here = args[0].sum(dim=0)
+            both = [output.sum(dim=0), output.abs().sum(dim=0)]
+            currents[name] = currents[name] + here if name in currents else here
+            spikes[name] = [a + b for a, b in zip(spikes[name], both, strict=True)] if name in spikes else both
+
+        return note
+
+    handles = [node.register_forward_hook(hook(name)) for name, node in nodes.items()]
+    try:
+        for _ in simulate(spiking, frames, [steps], chunk=chunk):
+            pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    return currents, spikes
+
+
+def _activations(conventional: Detector, names: list[str], frames: Tensor) -> dict[str, Tensor]:
+    """The outputs of the conventional network's activations, `[N, C, H, W]`."""
+    found: dict[str, Tensor] = {}
+
+    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        return lambda module, args, output: found.__setitem__(name, output.detach().reshape(-1, *output.shape[-3:]))
+
+    handles = [conventional.get_submodule(name).register_forward_hook(hook(name)) for name in names]
+    try:
+        with torch.inference_mode():
+            conventional(frames)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _measured(
+    node: IF, activation: nn.Module, current: Tensor, spikes: list[Tensor], exact: Tensor, steps: int
+) -> dict[str, Any]:
+    scale = node.scale.view(-1, 1, 1)
+    z, (net, both) = current / steps / scale, spikes
+
+    def in_units(x: Tensor) -> Tensor:
+        return activation(x * scale) / scale
+
+    with torch.inference_mode():
+        clipping, quantisation, unevenness = parts(z, net / steps, in_units, steps, node.start)
+        inherited = in_units(z) - exact / scale
+    whole = clipping + quantisation + unevenness
+    return {
+        **{
+            key: value.square().mean().item()
+            for key, value in (
+                ("clipping", clipping),
+                ("quantisation", quantisation),
+                ("unevenness", unevenness),
+                ("total", whole),
+                ("inherited", inherited),
+            )
+        },
+        "firing_rate": both.mean().item() / steps,
+        "saturated": (net >= steps).float().mean().item(),
+        "silent": (both == 0).float().mean().item(),
+    }

@@ -1,0 +1,38 @@
+"""Max-pooling in time."""
+
+from __future__ import annotations
+
+import torch
+from spikingjelly.activation_based import base
+from torch import Tensor, nn
+
+
+class AccumulatedMaxPool(base.MemoryModule):
+    """Max-pooling of what has arrived so far: `y[t] = max(S[t]) - max(S[t-1])`, S the sum over time.
+
+    The mean over time of its output is the maximum of the means, which plain max-pooling at each step misses (it gives
+    the mean of the maxima); the law that the error falls as 1/T holds with this rule alone. Of spikes it gives spikes:
+    the sums move by at most one. Rueckauer et al., Frontiers in Neuroscience 2017, section 2.2.5, gate by the same
+    sums. Keeps sums between calls.
+
+    Args:
+        pool: its window, stride and padding.
+    """
+
+    total: Tensor | float
+    largest: Tensor | float
+
+    def __init__(self, pool: nn.MaxPool2d) -> None:
+        super().__init__()
+        self.step_mode = "m"
+        self.pool = pool
+        self.register_memory("total", 0.0)
+        self.register_memory("largest", 0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[T, N, C, H, W]` to `[T, N, C, H', W']`."""
+        sums = x.cumsum(dim=0) + self.total
+        tops = self.pool(sums.flatten(0, 1)).unflatten(0, sums.shape[:2])
+        first = tops[:1] - self.largest
+        self.total, self.largest = sums[-1], tops[-1]
+        return torch.cat((first, tops[1:] - tops[:-1]))

@@ -1,0 +1,190 @@
+"""The networks of the conversion papers: YOLOv3-tiny without pooling (Spiking YOLOv3), and Tiny-YOLO (Spiking-YOLO).
+
+Layers are convolution, normalisation, activation; the activation arrives as a factory, so that ReLU, the quantised
+activation, and LIF neurons as well, make one network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from emsyolo.geometry.anchors import decode_yolov5
+from emsyolo.model.detector import Detector
+from emsyolo.model.encode import Encode
+from emsyolo.model.head import YOLOHead
+from emsyolo.neuron.multistep import MultiStep, TdBN
+from emsyolo.types import BoxDecoding
+
+NeuronFactory = Callable[[], Any]
+
+
+def layer(channels_in: int, channels_out: int, kernel: int, stride: int, neuron: NeuronFactory) -> MultiStep:
+    """Convolution, normalisation, activation."""
+    activation = neuron()
+    return MultiStep(
+        nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=False),
+        TdBN(channels_out, activation.v_threshold),
+        activation,
+    )
+
+
+class YOLOv3Backbone(nn.Module):
+    """Conv1 to Conv12 of Spiking YOLOv3: strided convolutions for max-pooling. Ming and Li, 2024, table 1.
+
+    Args:
+        scaled: channels by the published number of channels.
+        neuron: makes an activation.
+        in_channels: of a frame.
+    """
+
+    def __init__(self, scaled: Callable[[int], int], neuron: NeuronFactory, in_channels: int) -> None:
+        super().__init__()
+        layers, before = [], in_channels
+        for channels in (16, 32, 64, 128):
+            layers.append(layer(before, scaled(channels), 3, 1, neuron))
+            layers.append(layer(scaled(channels), scaled(channels), 3, 2, neuron))
+            before = scaled(channels)
+        self.fine = nn.Sequential(*layers, layer(before, scaled(256), 3, 1, neuron))
+        self.coarse = nn.Sequential(
+            layer(scaled(256), scaled(256), 3, 2, neuron),
+            layer(scaled(256), scaled(512), 3, 1, neuron),
+            layer(scaled(512), scaled(1024), 3, 1, neuron),
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`[T, N, C, H, W]` to the maps of Conv9 (stride 16) and Conv12 (stride 32)."""
+        fine = self.fine(x)
+        return fine, self.coarse(fine)
+
+
+class YOLOv3Neck(nn.Module):
+    """Conv13 to Conv17: two scales; a transposed convolution brings the coarse one back to the fine one.
+
+    Args:
+        scaled: channels by the published number of channels.
+        neuron: makes an activation.
+    """
+
+    def __init__(self, scaled: Callable[[int], int], neuron: NeuronFactory) -> None:
+        super().__init__()
+        self.out_channels = (scaled(256), scaled(512))
+        self.reduce = layer(scaled(1024), scaled(256), 1, 1, neuron)
+        self.last5 = layer(scaled(256), scaled(512), 3, 1, neuron)
+        self.lateral = layer(scaled(256), scaled(128), 1, 1, neuron)
+        activation = neuron()
+        self.up = MultiStep(
+            nn.ConvTranspose2d(scaled(128), scaled(128), 3, 2, padding=1, output_padding=1, bias=False),
+            TdBN(scaled(128), activation.v_threshold),
+            activation,
+        )
+        self.last4 = layer(scaled(128) + scaled(256), scaled(256), 3, 1, neuron)
+
+    def forward(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps at stride 16 and stride 32."""
+        reduced = self.reduce(coarse)
+        up = self.up(self.lateral(reduced))
+        return self.last4(torch.cat((up, fine), dim=2)), self.last5(reduced)
+
+
+class TinyYOLOBackbone(nn.Module):
+    """The convolutions of Tiny-YOLO (YOLOv2-tiny) but the last, with 2x2 max-pooling. Redmon and Farhadi, 2017.
+
+    Args:
+        scaled: channels by the published number of channels.
+        neuron: makes an activation.
+        in_channels: of a frame.
+    """
+
+    def __init__(self, scaled: Callable[[int], int], neuron: NeuronFactory, in_channels: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = in_channels
+        for channels in (16, 32, 64, 128, 256):
+            layers.append(MultiStep(*layer(before, scaled(channels), 3, 1, neuron), nn.MaxPool2d(2, 2)))
+            before = scaled(channels)
+        # The sixth pooling has stride 1: the map keeps its size by one more row and column, of nothing.
+        padded = nn.ZeroPad2d((0, 1, 0, 1))
+        layers.append(MultiStep(*layer(before, scaled(512), 3, 1, neuron), padded, nn.MaxPool2d(2, 1)))
+        layers.append(layer(scaled(512), scaled(1024), 3, 1, neuron))
+        layers.append(layer(scaled(1024), scaled(1024), 3, 1, neuron))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        """`[T, N, C, H, W]` to the map at stride 32."""
+        return (self.layers(x),)
+
+
+class Through(nn.Module):
+    """A neck that changes nothing.
+
+    Args:
+        out_channels: of its inputs.
+    """
+
+    def __init__(self, *out_channels: int) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+
+    def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:
+        """The maps as they are."""
+        return maps
+
+
+def _scaled(width: float) -> Callable[[int], int]:
+    if not width > 0:
+        raise ValueError(f"model.width is {width}; expected a factor > 0")
+    return lambda channels: max(8, round(channels * width / 8) * 8)
+
+
+def spiking_yolov3(
+    *,
+    T: int,
+    num_classes: int,
+    anchors: Sequence[Sequence[Sequence[float]]],
+    neuron: NeuronFactory,
+    width: float = 1.0,
+    in_channels: int = 3,
+    decoding: BoxDecoding = decode_yolov5,
+) -> Detector:
+    """The ANN of Spiking YOLOv3 (ReLU) and of Spiking YOLOv3-FC (quantised activation). Ming and Li, 2024.
+
+    Args:
+        T: time steps; 1 for an ANN.
+        num_classes: K.
+        anchors: per stride (16, then 32) a list of (width, height) in px.
+        neuron: makes an activation; it has `v_threshold`.
+        width: factor on all channels, rounded to a multiple of 8.
+        in_channels: of a frame.
+        decoding: form of the boxes.
+
+    Raises:
+        ValueError: an argument outside its range.
+    """
+    scaled = _scaled(width)
+    neck = YOLOv3Neck(scaled, neuron)
+    head = YOLOHead(neck.out_channels, (16, 32), anchors, num_classes, decoding)
+    return Detector(Encode(T), YOLOv3Backbone(scaled, neuron, in_channels), neck, head)
+
+
+def spiking_yolo(
+    *,
+    T: int,
+    num_classes: int,
+    anchors: Sequence[Sequence[Sequence[float]]],
+    neuron: NeuronFactory,
+    width: float = 1.0,
+    in_channels: int = 3,
+    decoding: BoxDecoding = decode_yolov5,
+) -> Detector:
+    """The ANN of Spiking-YOLO: Tiny-YOLO, one map at stride 32. Kim et al., AAAI 2020.
+
+    Arguments as of `spiking_yolov3`; the lists of `anchors` are joined, for there is one map.
+    """
+    scaled = _scaled(width)
+    neck = Through(scaled(1024))
+    head = YOLOHead(neck.out_channels, (32,), [[one for level in anchors for one in level]], num_classes, decoding)
+    return Detector(Encode(T), TinyYOLOBackbone(scaled, neuron, in_channels), neck, head)

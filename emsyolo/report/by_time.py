@@ -1,0 +1,63 @@
+"""Converted networks: what more steps bring, and where the error lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from emsyolo.report.style import MUTED, PALETTE, new_figure, plain_axes, save
+
+PARTS = ("clipping", "quantisation", "unevenness", "inherited")
+
+
+def metrics_by_time(path: str | Path, by_time: Mapping[int, Mapping[str, Any]], ann: Mapping[str, Any]) -> Path:
+    """A PNG of mAP, firing rate and energy over T, with the ANN as a dashed line.
+
+    Args:
+        path: of the picture.
+        by_time: by T `mAP`, `mAP50`, `firing_rate` and `energy` {`snn_mJ`, `ann_mJ`}.
+        ann: `mAP` and `mAP50` of the ANN.
+    """
+    figure = new_figure(11, 3.6)
+    accuracy, rate, cost = figure.subplots(1, 3)
+    times = list(by_time)
+    plain_axes(accuracy, "Accuracy", "T", "")
+    for i, key in enumerate(("mAP50", "mAP")):
+        accuracy.plot(times, [by_time[t][key] for t in times], marker="o", color=PALETTE[i], label=key)
+        accuracy.axhline(ann[key], color=PALETTE[i], linestyle="--", linewidth=1)
+    accuracy.set_ylim(0, 1.02)
+    accuracy.legend(frameon=False, fontsize=9, title="dashed: the ANN")
+    plain_axes(rate, "Firing rate", "T", "")
+    rate.plot(times, [by_time[t]["firing_rate"] for t in times], marker="o", color=PALETTE[0])
+    rate.set_ylim(bottom=0)
+    plain_axes(cost, "Energy per image, mJ", "T", "")
+    cost.plot(times, [by_time[t]["energy"]["snn_mJ"] for t in times], marker="o", color=PALETTE[0])
+    cost.axhline(by_time[times[0]]["energy"]["ann_mJ"], color=MUTED, linestyle="--", linewidth=1)
+    cost.set_yscale("log")
+    for axes in (accuracy, rate, cost):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(times, [str(t) for t in times])
+    return save(figure, path)
+
+
+def error_bars(path: str | Path, errors: Sequence[Mapping[str, Any]], steps: int) -> Path:
+    """A PNG with the parts of each layer's error: root mean squares, in thresholds.
+
+    Args:
+        path: of the picture.
+        errors: rows with `name`, `clipping`, `quantisation`, `unevenness`, `inherited`.
+        steps: T.
+    """
+    figure = new_figure(9, 0.42 * len(errors) + 1.6)
+    axes = figure.subplots()
+    plain_axes(axes, f"Error of each layer at T = {steps}", "root mean square, in thresholds", "")
+    height = 0.8 / len(PARTS)
+    for i, part in enumerate(PARTS):
+        places = [row + (i - 1.5) * height for row in range(len(errors))]
+        axes.barh(places, [one[part] for one in errors], height=height, color=PALETTE[i], label=part)
+    axes.set_yticks(range(len(errors)), [one["name"] for one in errors], fontsize=8)
+    axes.set_ylim(len(errors) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    figure.legend(loc="outside lower center", ncols=len(PARTS), frameon=False, fontsize=9)
+    return save(figure, path)

@@ -12,8 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from emsyolo.trainer.fit import BEST, LAST
-from emsyolo.weights.checkpoint import Weights, read_weights
+from emsyolo.trainer.fit import LAST
+from emsyolo.weights.checkpoint import Weights
 
 # What a checkpoint decides, unless it is typed; of the data set, what makes the network's input.
 FROM_CHECKPOINT = ("T", "model", "neuron")
@@ -60,7 +60,7 @@ def newest_run(runs_dir: Path, dataset: str, model: str | None, file: str) -> Pa
     return max(found, key=lambda path: path.stat().st_mtime)
 
 
-def _typed_choice(group: str) -> str | None:
+def typed_choice(group: str) -> str | None:
     """The option of a group if it was typed on the command line."""
     typed = any(key == group for key, _ in _typed())
     return HydraConfig.get().runtime.choices[group] if typed else None
@@ -72,19 +72,22 @@ def _typed() -> list[tuple[str, str]]:
     return [(p.key_or_group, "~" if p.is_delete() else "+" if p.is_add() else "") for p in parsed]
 
 
-def overlay(saved: DictConfig, typed: DictConfig, keys: Sequence[str] | None = None) -> DictConfig:
+def overlay(
+    saved: DictConfig, typed: DictConfig, keys: Sequence[str] | None = None, leave: Sequence[str] = ()
+) -> DictConfig:
     """A saved config with what was typed now laid over it.
 
     Args:
         saved: of the checkpoint, not resolved.
         typed: as composed now.
         keys: only what lies under these keys; None: all.
+        leave: typed keys that change nothing.
     """
     result = saved.copy()
     with open_dict(result):
         for key, sign in _typed():
             path = key.replace("/", ".").split("@")[0]
-            if keys is not None and path.split(".")[0] not in keys:
+            if key in leave or (keys is not None and path.split(".")[0] not in keys):
                 continue
             if sign == "~":
                 parent, _, last = path.rpartition(".")
@@ -112,33 +115,27 @@ def typed_groups() -> set[str]:
     return {key.split(".")[0].split("@")[0] for key, _ in _typed()}
 
 
-def find_checkpoint(cfg: DictConfig) -> Weights:
-    """The weights that evaluate and predict were asked for: `checkpoint=`, or the newest run that fits."""
-    if cfg.checkpoint is not None:
-        return read_weights(Path(cfg.checkpoint))
-    dataset = HydraConfig.get().runtime.choices["dataset"]
-    return read_weights(newest_run(Path(cfg.runs_dir), dataset, _typed_choice("model"), BEST))
-
-
 def with_checkpoint(cfg: DictConfig, weights: Weights, keys: Sequence[str] = FROM_CHECKPOINT) -> DictConfig:
     """The config of a task on a checkpoint: the given keys and the form of the input from it unless typed.
 
     The data set comes from the checkpoint, too, when only `checkpoint=` was typed.
     """
     saved = saved_config(weights)
-    merged = overlay(saved, cfg, keys)
+    # model=NAME of the checkpoint's own model chose the checkpoint; its settings are those it was trained with.
+    leave = ("model",) if typed_choice("model") == weights.config["model"] else ()
+    merged = overlay(saved, cfg, keys, leave)
     result = cfg.copy()
     with open_dict(result):
         for key in keys:
             result[key] = _raw(merged, key)
-        if cfg.checkpoint is not None and _typed_choice("dataset") is None:
+        if cfg.checkpoint is not None and typed_choice("dataset") is None:
             result.dataset = _raw(overlay(saved, cfg, ("dataset",)), "dataset")
         typed = {key for key, _ in _typed()}
         for key in INPUT:
             decided = any(one == "protocol" or one.startswith(f"dataset.{key}") for one in typed)
             if not decided and key in saved.dataset and key in result.dataset:
                 result.dataset[key] = _raw(saved, f"dataset.{key}")
-        if "model" in typed:  # another architecture, for the same classes and anchors
+        if "model" in typed and not leave:  # another architecture, for the same classes and anchors
             result.model.num_classes = saved.model.num_classes
             result.model.in_channels = saved.model.in_channels
             if "model.anchors" not in typed:
@@ -176,7 +173,7 @@ def check_protocol() -> None:
     Raises:
         ValueError: no such option; names those that there are.
     """
-    choice = _typed_choice("protocol")
+    choice = typed_choice("protocol")
     options = sorted(path.stem for path in (conf_dir() / "protocol").glob("*.yaml"))
     if choice is not None and choice not in options:
         raise ValueError(f"protocol={choice}: no such option; expected one of {', '.join(options)}")

@@ -14,7 +14,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from emsyolo.app.build import data_of, detector_of, device_of
-from emsyolo.app.config import FROM_CHECKPOINT, find_checkpoint, typed_groups, with_checkpoint
+from emsyolo.app.checkpoint import find_checkpoint
+from emsyolo.app.config import FROM_CHECKPOINT, typed_groups, with_checkpoint
 from emsyolo.app.convert import measure_conversion
 from emsyolo.app.measure import measure
 from emsyolo.convert.converter import is_conventional

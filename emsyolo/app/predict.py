@@ -16,7 +16,8 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image, write_png
 
 from emsyolo.app.build import data_of, detector_of, device_of
-from emsyolo.app.config import find_checkpoint, with_checkpoint
+from emsyolo.app.checkpoint import find_checkpoint
+from emsyolo.app.config import with_checkpoint
 from emsyolo.app.stream import SUFFIXES as RECORDINGS
 from emsyolo.app.stream import predict_stream
 from emsyolo.dataset.datamodule import collate

@@ -25,7 +25,7 @@ from emsyolo.neuron import integrate
 from emsyolo.neuron.quantised import Quantised
 
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, Quantised)
-LINEAR = (nn.Identity, nn.Upsample, nn.AvgPool2d, nn.ZeroPad2d, nn.Flatten, nn.Dropout, nn.Dropout2d)
+LINEAR = (nn.Identity, nn.Upsample, nn.AvgPool2d, nn.ZeroPad2d, nn.ReplicationPad2d, nn.Dropout, nn.Dropout2d)
 TOLERANCE = 1e-4  # of a map that should be constant, relative
 
 

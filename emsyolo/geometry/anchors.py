@@ -35,6 +35,19 @@ def decode_yolov5(raw: Tensor, stride: int, anchors: Tensor) -> Tensor:
     return torch.cat((xy, wh), dim=-1)
 
 
+def decode_darknet(raw: Tensor, stride: int, anchors: Tensor) -> Tensor:
+    """Boxes of one level in darknet's form; arguments and result as of `decode_yolov5`.
+
+        xy = (sigmoid(t_xy) + cell) * stride,    wh = exp(t_wh) * anchor
+
+    Redmon and Farhadi, YOLOv3, 2018, section 2.1.
+    """
+    grid = cell_grid(raw.shape[2], raw.shape[3], like=raw)
+    xy = (raw[..., 0:2].sigmoid() + grid) * stride
+    wh = raw[..., 2:4].exp() * anchors.to(raw)[None, :, None, None]
+    return torch.cat((xy, wh), dim=-1)
+
+
 def shape_iou(sizes: NDArray[np.float64], anchors: NDArray[np.float64]) -> NDArray[np.float64]:
     """IoU of boxes and anchors that share their centre: `[M, 2]` and `[A, 2]` (px) to `[M, A]`."""
     overlap = np.minimum(sizes[:, None], anchors[None]).prod(axis=2)

@@ -35,6 +35,8 @@ def test_option_composes_and_its_target_lies_in_its_folder(group: str, option: s
 
 @pytest.mark.parametrize(("group", "option"), [o for o in OPTIONS if o[0] != "trainer"])
 def test_option_instantiates(group: str, option: str) -> None:
+    if option == "yolov3_tiny":
+        pytest.skip("yolov3_tiny is made from a file of darknet's; see tests/unit/convert/test_darknet.py")
     cfg = composed(f"{group}={option}", "model.width=0.125")
     made = instantiate(cfg[group], _convert_="all")
     assert made is not None

@@ -1,0 +1,156 @@
+"""Networks written down in darknet's `.cfg` files: YOLOv3-tiny and its like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from emsyolo.geometry.anchors import decode_darknet
+from emsyolo.model.detector import Detector
+from emsyolo.model.encode import Encode
+from emsyolo.model.head import YOLOHead
+from emsyolo.model.yolov3_tiny import Through
+from emsyolo.neuron.multistep import MultiStep, over_time
+
+Section = dict[str, str]
+
+
+def read_cfg(path: Path) -> list[Section]:
+    """The sections of a `.cfg` file, in order; the name stands under `type`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a line that is neither a section nor `key=value`; names it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: looked for darknet's description of a network and found none")
+    sections: list[Section] = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        text = line.split("#")[0].strip()
+        if not text:
+            continue
+        key, equals, value = text.partition("=")
+        if text.startswith("[") and text.endswith("]"):
+            sections.append({"type": text[1:-1]})
+        elif equals and sections:
+            sections[-1][key.strip()] = value.strip()
+        else:
+            raise ValueError(f"{path}, line {number}: {line!r}; expected [section] or key=value")
+    return sections
+
+
+class DarknetBackbone(nn.Module):
+    """The layers of a `.cfg` file, up to what the linear convolutions before its `[yolo]` sections read.
+
+    Convolution (leaky ReLU or linear, with or without normalisation), max-pooling, route, upsample and shortcut.
+
+    Args:
+        sections: without `[net]`.
+        in_channels: of a frame.
+
+    Raises:
+        ValueError: a layer of another kind; names it.
+    """
+
+    def __init__(self, sections: Sequence[Section], in_channels: int = 3) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList()
+        self.sources: list[list[int]] = []  # of each layer: the layers whose outputs it reads, -1 is the image
+        self.read: list[int] = []  # layers that the maps read, one for each [yolo]
+        channels: list[int] = []
+        for i, section in enumerate(sections):
+            kind, before = section["type"], channels[-1] if channels else in_channels
+            inputs = [i - 1]
+            module: nn.Module = nn.Identity()
+            after = before
+            if kind == "convolutional":
+                after = int(section["filters"])
+                module = _convolution(section, before, i)
+            elif kind == "maxpool":
+                module = _max_pool(int(section["size"]), int(section["stride"]))
+            elif kind == "upsample":
+                module = nn.Upsample(scale_factor=int(section["stride"]), mode="nearest")
+            elif kind == "route":
+                inputs = [int(one) if int(one) >= 0 else i + int(one) for one in section["layers"].split(",")]
+                after = sum(channels[one] for one in inputs)
+            elif kind == "yolo":
+                self.read.append(i - 2)
+            else:
+                raise ValueError(f"[{kind}] is layer {i}; expected convolutional, maxpool, upsample, route or yolo")
+            self.layers.append(module)
+            self.sources.append(inputs)
+            channels.append(after)
+        # The convolution before each [yolo] is the head's.
+        for place in self.read:
+            self.layers[place + 1] = nn.Identity()
+        self.out_channels = [channels[place] for place in self.read]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """`[T, N, C, H, W]` to what the maps read, small stride first."""
+        outputs: list[Tensor] = []
+        for module, sources in zip(self.layers, self.sources, strict=True):
+            inputs = [outputs[one] if one >= 0 else x for one in sources]
+            joined = inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=2)
+            outputs.append(module(joined) if isinstance(module, MultiStep) else over_time(joined, module))
+        return tuple(outputs[place] for place in reversed(self.read))
+
+
+def _convolution(section: Section, channels_in: int, number: int) -> MultiStep:
+    size, normalised = int(section["size"]), section.get("batch_normalize", "0") == "1"
+    channels = int(section["filters"])
+    padding = size // 2 if section.get("pad", "0") == "1" else 0
+    layers: list[nn.Module] = [
+        nn.Conv2d(channels_in, channels, size, int(section["stride"]), padding, bias=not normalised)
+    ]
+    if normalised:
+        layers.append(nn.BatchNorm2d(channels))
+    activation = section.get("activation", "linear")
+    if activation == "leaky":
+        layers.append(nn.LeakyReLU(0.1))
+    elif activation == "relu":
+        layers.append(nn.ReLU())
+    elif activation != "linear":
+        raise ValueError(f"layer {number} has activation={activation}; expected leaky, relu or linear")
+    return MultiStep(*layers)
+
+
+def _max_pool(size: int, stride: int) -> nn.Module:
+    """Darknet pads to the right and below, so that stride 1 keeps the size."""
+    if stride > 1:
+        return MultiStep(nn.MaxPool2d(size, stride, padding=(size - stride + 1) // 2))
+    # Replicated: the same maximum as darknet's padding with minus infinity, and linear in time.
+    return MultiStep(nn.ReplicationPad2d((0, size - 1, 0, size - 1)), nn.MaxPool2d(size, stride))
+
+
+def darknet(
+    *,
+    T: int,
+    num_classes: int,
+    anchors: Sequence[Sequence[Sequence[float]]],
+    cfg: str,
+    in_channels: int = 3,
+) -> Detector:
+    """The network of a `.cfg` file with two `[yolo]` sections, at strides 16 and 32 in darknet's form of boxes.
+
+    Args:
+        T: time steps; 1 for an ANN.
+        num_classes: K.
+        anchors: per stride (16, then 32) a list of (width, height) in px; the file's are not read, for its masks are
+            not always those that its weights were trained with.
+        cfg: path of the file.
+        in_channels: of a frame.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file that cannot be understood, or other than two maps.
+    """
+    backbone = DarknetBackbone(read_cfg(Path(cfg))[1:], in_channels)
+    if len(backbone.read) != 2:
+        raise ValueError(f"{cfg}: {len(backbone.read)} [yolo] sections; expected 2, at strides 32 and 16")
+    neck = Through(*reversed(backbone.out_channels))
+    return Detector(
+        Encode(T), backbone, neck, YOLOHead(neck.out_channels, (16, 32), anchors, num_classes, decode_darknet)
+    )

@@ -1,0 +1,120 @@
+"""Darknet's files: a small network written by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from emsyolo.app.darknet import darknet_checkpoint
+from emsyolo.convert.converter import convert
+from emsyolo.convert.simulate import simulate
+from emsyolo.geometry.anchors import decode_darknet
+from emsyolo.model.darknet import darknet, read_cfg
+from emsyolo.weights.darknet import load_darknet
+
+CONVOLUTION = "[convolutional]\nbatch_normalize=1\nfilters={}\nsize=3\nstride=1\npad=1\nactivation=leaky\n"
+POOL = "[maxpool]\nsize=2\nstride={}\n"
+MAP = "[convolutional]\nsize=1\nstride=1\npad=1\nfilters=21\nactivation=linear\n[yolo]\nmask=0,1,2\n"
+# Layers 0 to 7 halve the size four times, 8 is at stride 16, 9 and 10 at stride 32.
+CFG = (
+    "[net]\nwidth=64\n"
+    + "".join(CONVOLUTION.format(4) + POOL.format(2) for _ in range(4))
+    + CONVOLUTION.format(8)
+    + POOL.format(2)
+    + POOL.format(1)
+    + CONVOLUTION.format(8)
+    + MAP
+    + "[route]\nlayers=-3\n[upsample]\nstride=2\n[route]\nlayers=-1,8\n"
+    + CONVOLUTION.format(8)
+    + MAP
+)
+ANCHORS = [[[10, 14], [23, 27], [37, 58]], [[81, 82], [135, 169], [344, 319]]]
+CONVOLUTIONS = [(3, 4), (4, 4), (4, 4), (4, 4), (4, 8), (8, 8)]  # then a map, then (16, 8), then a map
+
+
+def numbers() -> int:
+    normalised = [*CONVOLUTIONS, (16, 8)]
+    return sum(9 * a * b + 4 * b for a, b in normalised) + 2 * (8 * 21 + 21)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    values = np.abs(rng.normal(0.1, 0.2, numbers())).astype("<f4")
+    (tmp_path / "net.cfg").write_text(CFG)
+    (tmp_path / "net.names").write_text("aeroplane\nperson\n")
+    (tmp_path / "net.weights").write_bytes(bytes(20) + values.tobytes())
+    return tmp_path
+
+
+def test_weights_go_where_the_file_has_them(folder: Path) -> None:
+    weights = darknet_checkpoint(folder / "net.weights")
+    assert weights.config["class_names"] == ["airplane", "person"]
+    values = np.frombuffer((folder / "net.weights").read_bytes()[20:], dtype="<f4")
+    state = weights.state
+    first = "backbone.layers.0"
+    for i, key in enumerate(("1.bias", "1.weight", "1.running_mean", "1.running_var")):
+        np.testing.assert_array_equal(state[f"{first}.{key}"].numpy(), values[4 * i : 4 * i + 4])
+    np.testing.assert_array_equal(state[f"{first}.0.weight"].flatten().numpy(), values[16 : 16 + 108])
+    # The coarse map comes first in the file; the fine map is its last part.
+    np.testing.assert_array_equal(state["head.maps.0.weight"].flatten().numpy(), values[-168:])
+
+
+def test_network_has_the_sizes_of_its_description_and_can_be_converted(folder: Path) -> None:
+    detector = darknet(T=1, num_classes=2, anchors=ANCHORS, cfg=str(folder / "net.cfg")).eval()
+    x = torch.rand(1, 1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        maps = detector(x).maps
+    assert [tuple(one.shape) for one in maps] == [(1, 3, 4, 6, 7), (1, 3, 2, 3, 7)]
+    spiking = convert(detector, lambda: [x])
+    error = {
+        t: max(float((a - b).abs().mean()) for a, b in zip(found.maps, maps, strict=True))
+        for t, found in simulate(spiking, x, [16, 1024])
+    }
+    assert error[1024] < error[16] / 4
+
+
+def test_pooling_with_stride_one_keeps_the_size_and_pads_to_the_right() -> None:
+    pool = darknet_pool()
+    x = torch.tensor([[1.0, -2.0], [-3.0, -4.0]]).view(1, 1, 1, 2, 2)
+    assert pool(x).flatten().tolist() == [1.0, -2.0, -3.0, -4.0]
+
+
+def darknet_pool() -> nn.Module:
+    from emsyolo.model.darknet import _max_pool
+
+    return _max_pool(2, 1)
+
+
+def test_boxes_in_darknets_form_by_hand() -> None:
+    raw = torch.zeros(1, 1, 2, 3, 7)
+    raw[0, 0, 1, 2, 2] = 1.0
+    boxes = decode_darknet(raw, 16, torch.tensor([[10.0, 20.0]]))
+    assert boxes[0, 0, 1, 2].tolist() == pytest.approx([40.0, 24.0, 10 * np.e, 20.0], rel=1e-6)
+
+
+@pytest.mark.parametrize("change", [-4, -1, 4])
+def test_weights_of_another_length_are_refused(folder: Path, change: int) -> None:
+    path = folder / "net.weights"
+    content = path.read_bytes()
+    path.write_bytes(content[:change] if change < 0 else content + bytes(change))
+    with pytest.raises(ValueError, match=rf"net\.weights: {len(content) + change} bytes; expected {len(content)} for"):
+        darknet_checkpoint(path)
+
+
+def test_bad_descriptions(folder: Path) -> None:
+    (folder / "bad.cfg").write_text("[net]\n[convolutional]\nfilters 3\n")
+    with pytest.raises(ValueError, match=r"bad\.cfg, line 3: 'filters 3'"):
+        read_cfg(folder / "bad.cfg")
+    (folder / "bad.cfg").write_text(CFG.replace("[upsample]", "[reorg]"))
+    with pytest.raises(ValueError, match=r"\[reorg\] is layer 15"):
+        darknet(T=1, num_classes=2, anchors=ANCHORS, cfg=str(folder / "bad.cfg"))
+    (folder / "bad.cfg").write_text(CFG.replace("activation=leaky", "activation=mish", 1))
+    with pytest.raises(ValueError, match="layer 0 has activation=mish"):
+        darknet(T=1, num_classes=2, anchors=ANCHORS, cfg=str(folder / "bad.cfg"))
+    with pytest.raises(FileNotFoundError, match=r"none\.weights"):
+        load_darknet([], folder / "none.weights")

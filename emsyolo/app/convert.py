@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +73,15 @@ def measure_conversion(
             picture = pictures(batch.frames[:, i])[-1]
             shown.append((picture, [found[t][i] for t in (*times, 0)], batch.targets[i]))
     steps = [_activity(meters[t], t == times[0]) for t in times]
+    rates = {t: meters[t].report()["firing_rate"] for t in times}
     if settings.rule != "delayed":  # a pass goes on from T to T; with `delayed`, every T is a pass of its own
         steps = list(accumulate(steps, _joined))
+        spikes = accumulate(rates[t] * (t - before) for before, t in pairwise((0, *times)))
+        rates = {t: total / t for t, total in zip(times, spikes, strict=True)}
     by_time = {
         t: {
             **{key: value for key, value in evaluators[t].compute().items() if key in KEYS},
-            "firing_rate": _mean_rate(layers),
+            "firing_rate": rates[t],
             "energy": energy(layers, mac_pj=mac_pj, ac_pj=ac_pj),
         }
         for t, layers in zip(times, steps, strict=True)
@@ -103,7 +106,9 @@ def measure_conversion(
         "by_T": {str(t): one for t, one in by_time.items()},
         "ann": ann_metrics,
         "steps_to": {
-            str(share): next((t for t in times if by_time[t]["mAP"] >= share / 100 * (ann_metrics["mAP"] or 0)), None)
+            str(share): next(
+                (t for t in times if (by_time[t]["mAP"] or 0) >= share / 100 * (ann_metrics["mAP"] or 0)), None
+            )
             for share in SHARES
         },
         "convert": asdict(settings),
@@ -201,9 +206,3 @@ def _joined(before: list[ConvActivity], after: list[ConvActivity]) -> list[ConvA
         rate = (a.firing_rate * a.passes + b.firing_rate * b.passes) / passes
         joined.append(ConvActivity(a.name, rate, a.binary and b.binary, a.macs + b.macs, a.synops + b.synops, passes))
     return joined
-
-
-def _mean_rate(layers: list[ConvActivity]) -> float:
-    """Spikes per connection and step, over all convolutions fed by spikes."""
-    fed = [one for one in layers if one.binary]
-    return sum(one.synops for one in fed) / max(1.0, sum(one.macs for one in fed))

@@ -56,6 +56,9 @@ class Recording(Protocol):
 def open_recording(path: str | Path, sensor_hw: tuple[int, int] | None = None) -> Recording:
     """The recording in a file, by its suffix.
 
+    Of EVT3, expelliarmus's times run ahead by 4,096 us each time that their low part falls: a window may hold fewer
+    events than were recorded in it.
+
     `.dat` (Prophesee) is mapped into memory. The others are read whole: `.raw` (Prophesee EVT2 and EVT3, by
     expelliarmus), `.aedat4` (by aedat), `.npy` (`[E, 4]` t, x, y, p, or fields of these names; never unpickled), `.bin`
     and `.bs2` (five bytes per event, N-MNIST and N-Caltech101, by tonic).
@@ -176,11 +179,17 @@ def _raw(path: Path) -> tuple[Events, tuple[int, int] | None]:
 
 
 def _aedat4(path: Path) -> tuple[Events, tuple[int, int] | None]:
-    decoder = aedat.Decoder(str(path))
-    sizes = [one for one in decoder.id_to_stream().values() if one["type"] == "events"]
+    try:
+        decoder = aedat.Decoder(str(path))
+        sizes = [one for one in decoder.id_to_stream().values() if one["type"] == "events"]
+        packets = [packet["events"] for packet in decoder if "events" in packet]
+    except BaseException as error:
+        # What the decoder, written in Rust, raises on damaged data is no Exception.
+        if type(error).__name__ == "PanicException":
+            raise ValueError("damaged, or cut off") from error
+        raise
     if len(sizes) != 1:
         raise ValueError(f"{len(sizes)} streams of events; expected one")
-    packets = [packet["events"] for packet in decoder if "events" in packet]
     size = (int(sizes[0]["height"]), int(sizes[0]["width"]))
     return _from_fields(np.concatenate(packets), "on") if packets else _none(), size
 

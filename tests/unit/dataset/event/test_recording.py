@@ -181,6 +181,13 @@ def test_files_of_other_tools(
         assert (recording.first_us, recording.last_us) == times
 
 
+def test_cut_aedat4_is_refused(tmp_path: Path) -> None:
+    content = (shared_data() / "event_files" / "sample.aedat4").read_bytes()
+    (tmp_path / "a.aedat4").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"a\.aedat4: cannot be read"):
+        open_recording(tmp_path / "a.aedat4")
+
+
 def test_evt3_equals_its_decoded_truth() -> None:
     folder = shared_data() / "event_files"
     events = open_recording(folder / "evt3_sample.raw").events()

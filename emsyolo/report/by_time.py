@@ -34,7 +34,7 @@ def metrics_by_time(path: str | Path, by_time: Mapping[int, Mapping[str, Any]], 
     plain_axes(cost, "Energy per image, mJ", "T", "")
     cost.plot(times, [by_time[t]["energy"]["snn_mJ"] for t in times], marker="o", color=PALETTE[0])
     cost.axhline(by_time[times[0]]["energy"]["ann_mJ"], color=MUTED, linestyle="--", linewidth=1)
-    cost.set_yscale("log")
+    cost.set_ylim(bottom=0)
     for axes in (accuracy, rate, cost):
         axes.set_xscale("log", base=2)
         axes.set_xticks(times, [str(t) for t in times])

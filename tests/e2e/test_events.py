@@ -38,6 +38,7 @@ def test_train_evaluate_and_watch_a_recording(script: Run, tmp_path: Path, data_
         out = tmp_path / stateful
         said = script(
             "predict.py", f"source={recording}", f"checkpoint={best}", f"out={out}", f"stream.stateful={stateful}",
+            "dataset=digits_dvs",
             "dataset.window_us=80000", "stream.start_us=0", "stream.end_us=2000000", "stream.gif_frames=3",
         ).stdout  # fmt: skip
         assert "real time" in said

@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -72,9 +72,10 @@ def measure_conversion(
         for i in range(min(len(batch), SHEET_IMAGES - len(shown))):
             picture = pictures(batch.frames[:, i])[-1]
             shown.append((picture, [found[t][i] for t in (*times, 0)], batch.targets[i]))
-    steps = [_activity(meters[t], t == times[0]) for t in times]
+    alone = settings.rule == "delayed"  # every T is a pass of its own; else one pass goes on from T to T
+    steps = [_activity(meters[t], alone or t == times[0]) for t in times]
     rates = {t: meters[t].report()["firing_rate"] for t in times}
-    if settings.rule != "delayed":  # a pass goes on from T to T; with `delayed`, every T is a pass of its own
+    if not alone:
         steps = list(accumulate(steps, _joined))
         spikes = accumulate(rates[t] * (t - before) for before, t in pairwise((0, *times)))
         rates = {t: total / t for t, total in zip(times, spikes, strict=True)}
@@ -187,11 +188,7 @@ def _activity(meter: ActivityMeter, first: bool) -> list[ConvActivity]:
     counted = []
     for one in layers:
         share = 1.0 if one.name not in once else (1 / one.passes if first or one.name.startswith("head.") else 0.0)
-        counted.append(
-            ConvActivity(
-                one.name, one.firing_rate, one.binary, one.macs * share, one.synops * share, one.passes * share
-            )
-        )
+        counted.append(replace(one, macs=one.macs * share, synops=one.synops * share, passes=one.passes * share))
     return counted
 
 
@@ -204,5 +201,9 @@ def _joined(before: list[ConvActivity], after: list[ConvActivity]) -> list[ConvA
             continue
         passes = a.passes + b.passes
         rate = (a.firing_rate * a.passes + b.firing_rate * b.passes) / passes
-        joined.append(ConvActivity(a.name, rate, a.binary and b.binary, a.macs + b.macs, a.synops + b.synops, passes))
+        joined.append(
+            ConvActivity(
+                a.name, rate, a.binary and b.binary, a.macs + b.macs, a.synops + b.synops, passes, a.signed and b.signed
+            )
+        )
     return joined

@@ -23,10 +23,11 @@ class ConvActivity:
     Attributes:
         name: of the module in its network.
         firing_rate: share of ones in its input; of a non-binary input, the share of elements that are not 0.
-        binary: every element of its input was 0 or 1 (or -1, a signed neuron's spike).
+        binary: every element of its input was 0 or 1.
         macs: multiply-accumulates over all steps really computed, padding included.
-        synops: the accumulates that spikes cause, `firing_rate * macs`; of a non-binary input all its MACs.
+        synops: the accumulates that spikes cause, `firing_rate * macs`; of an input that is no spikes all its MACs.
         passes: how often it was computed, T or, for what a still image needs once, 1.
+        signed: every element of its input was 0, 1 or -1, the spikes of signed neurons, which cost accumulates as well.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ConvActivity:
     macs: float
     synops: float
     passes: float
+    signed: bool = False
 
 
 def energy(layers: Sequence[ConvActivity], *, mac_pj: float, ac_pj: float) -> dict[str, float | None]:
@@ -51,7 +53,7 @@ def energy(layers: Sequence[ConvActivity], *, mac_pj: float, ac_pj: float) -> di
     Returns:
         `snn_mJ`, `ann_mJ`, and `ratio` = snn/ann, None without any MAC.
     """
-    snn = sum(one.synops * (ac_pj if one.binary else mac_pj) for one in layers) * PJ_TO_MJ
+    snn = sum(one.synops * (ac_pj if one.binary or one.signed else mac_pj) for one in layers) * PJ_TO_MJ
     ann = sum(one.macs / one.passes for one in layers) * mac_pj * PJ_TO_MJ
     return {"snn_mJ": snn, "ann_mJ": ann, "ratio": snn / ann if ann else None}
 
@@ -63,6 +65,7 @@ class _Count:
         self.elements = 0
         self.nonzero: Tensor | int = 0
         self.ones: Tensor | int = 0
+        self.units: Tensor | int = 0
         self.macs = 0
         self.samples = 0
 
@@ -71,7 +74,8 @@ class _Count:
         self.nonzero = self.nonzero + torch.count_nonzero(x)
 
     def add_ones(self, x: Tensor) -> None:
-        self.ones = self.ones + torch.count_nonzero(x.abs() == 1)
+        self.ones = self.ones + torch.count_nonzero(x == 1)
+        self.units = self.units + torch.count_nonzero(x.abs() == 1)
 
     @property
     def rate(self) -> float:
@@ -159,9 +163,10 @@ class ActivityMeter:
 
     def _layer(self, name: str, count: _Count) -> ConvActivity:
         binary = int(count.ones) == int(count.nonzero)
+        signed = int(count.units) == int(count.nonzero)
         macs = count.macs / self.images
-        synops = count.rate * macs if binary else macs
-        return ConvActivity(name, count.rate, binary, macs, synops, passes=count.samples / self.images)
+        synops = count.rate * macs if signed else macs
+        return ConvActivity(name, count.rate, binary, macs, synops, count.samples / self.images, signed)
 
     def _on_convolution(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def count_input(module: Any, args: tuple[Tensor, ...], output: Tensor) -> None:

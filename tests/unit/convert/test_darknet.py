@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from emsyolo.app.darknet import darknet_checkpoint
 from emsyolo.convert.converter import convert
 from emsyolo.convert.simulate import simulate
 from emsyolo.geometry.anchors import decode_darknet
-from emsyolo.model.darknet import darknet, read_cfg
+from emsyolo.model.darknet import _max_pool, darknet, read_cfg
 from emsyolo.weights.darknet import load_darknet
 
 CONVOLUTION = "[convolutional]\nbatch_normalize=1\nfilters={}\nsize=3\nstride=1\npad=1\nactivation=leaky\n"
@@ -79,15 +78,9 @@ def test_network_has_the_sizes_of_its_description_and_can_be_converted(folder: P
 
 
 def test_pooling_with_stride_one_keeps_the_size_and_pads_to_the_right() -> None:
-    pool = darknet_pool()
+    pool = _max_pool(2, 1)
     x = torch.tensor([[1.0, -2.0], [-3.0, -4.0]]).view(1, 1, 1, 2, 2)
     assert pool(x).flatten().tolist() == [1.0, -2.0, -3.0, -4.0]
-
-
-def darknet_pool() -> nn.Module:
-    from emsyolo.model.darknet import _max_pool
-
-    return _max_pool(2, 1)
 
 
 def test_boxes_in_darknets_form_by_hand() -> None:

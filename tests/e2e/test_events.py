@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from e2e_settings import Run
+from event_data import make_events
+
+from emsyolo.dataset.event.dat import write_dat
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 TINY = [
@@ -57,6 +62,56 @@ def test_protocols_decide_the_input(script: Run, tmp_path: Path) -> None:
     (run,) = (tmp_path / "runs").glob("digits_dvs/ems_small/*")
     assert "in_channels: 20" in (run / "config.yaml").read_text()
     script("evaluate.py", "dataset=digits_dvs", "dataset.limit=7", "dataset.eval_batch_size=7")
+
+
+def gen1(folder: Path) -> None:
+    """A tree in Gen1's form with its file names: per split a recording in the older form of boxes."""
+    events = make_events(3000, span_us=1_000_000, sensor_hw=(240, 304))
+    for split in ("train", "val"):
+        base = folder / "gen1" / split / "17-03-30_12-53-58_1037500000_1097500000"
+        write_dat(Path(f"{base}_td.dat"), events, (240, 304), datetime(2017, 3, 30, 12, 53, 58))
+        rows = np.zeros(8, dtype=[("ts", "<u8"), *((side, "<f4") for side in "xywh"), ("class_id", "u1"),
+                                  ("confidence", "<f4"), ("track_id", "<u4")])  # fmt: skip
+        rows["ts"] = np.arange(8) // 2 * 250_000  # the first before the first event
+        rows["x"], rows["y"] = np.arange(8) * 40 - 10, 100  # the first and the last reach outside
+        rows["w"], rows["h"] = 40 + 3 * np.arange(8), 60
+        rows["class_id"], rows["track_id"] = np.arange(8) % 2, np.arange(8)
+        np.save(f"{base}_bbox.npy", rows)
+
+
+def test_gen1_trains_and_evaluates(script: Run, tmp_path: Path) -> None:
+    gen1(tmp_path)
+    data = ["dataset=gen1_dvs", f"dataset.root={tmp_path / 'gen1'}", "dataset.num_workers=0"]
+    script("train.py", *data, "T=5", "dataset.batch_size=2", "model.width=0.125", "trainer.max_epochs=1")
+    said = script("evaluate.py", *data, "dataset.eval_batch_size=2").stdout
+    assert "pedestrian" in said
+    last = max((tmp_path / "runs").glob("gen1_dvs/ems_small/*/metrics.json"), key=lambda path: path.stat().st_mtime)
+    metrics = json.loads(last.read_text())
+    assert (metrics["T"], metrics["images"], metrics["events"]["empty_windows"]) == (5, 4, 1)
+    assert metrics["by_filter"]["prophesee"]["images"] == 2
+
+
+def test_recordings_with_coco_json_train(script: Run, tmp_path: Path) -> None:
+    events = make_events(3000, span_us=1_000_000, sensor_hw=(240, 304))
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        np.save(tmp_path / split / "a.npy", np.stack([events.t, events.x, events.y, events.p], axis=1))
+        images = [
+            {"id": i, "file_name": "a.npy", "t_us": 250_000 * i, "height": 240, "width": 304} for i in range(1, 5)
+        ]
+        marks = [
+            {"id": 2 * i + j, "image_id": i, "category_id": 1, "bbox": [20 + 90 * j, 30, 50 + 9 * i, 60]}
+            for i in range(1, 5)
+            for j in range(2)
+        ]
+        truth = {"images": images, "annotations": marks, "categories": [{"id": 1, "name": "person"}]}
+        (tmp_path / f"{split}.json").write_text(json.dumps(truth))
+    script(
+        "train.py", "dataset=event_coco", f"dataset.root={tmp_path}", "dataset.num_workers=0", "dataset.batch_size=2",
+        "T=2", "model.width=0.125", "trainer.max_epochs=1",
+    )  # fmt: skip
+    (metrics,) = (tmp_path / "runs").glob("event_coco/ems_small/*/metrics.json")
+    assert json.loads(metrics.read_text())["images"] == 4
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,14 @@ from emsyolo.convert.simulate import checked_times, simulate
 from emsyolo.dataset.datamodule import DataModule
 from emsyolo.evaluator.activity import ActivityMeter, ConvActivity, energy
 from emsyolo.evaluator.coco import CocoEvaluator
+from emsyolo.evaluator.op_count import energy_beside_spikingjelly
 from emsyolo.evaluator.speed import measure_speed
 from emsyolo.model.detector import Detector
 from emsyolo.model.postprocess import Postprocess
 from emsyolo.report.boxes import contact_sheet
 from emsyolo.report.by_time import error_bars, metrics_by_time
 from emsyolo.report.events import pictures
-from emsyolo.report.table import by_time_table, errors_table, metrics_table
+from emsyolo.report.table import by_time_table, errors_table, metrics_table, op_count_table
 from emsyolo.types import Batch, Detections, Targets
 from emsyolo.weights.atomic import written_whole
 
@@ -50,6 +51,7 @@ def measure_conversion(
     facts: dict[str, Any],
     mac_pj: float,
     ac_pj: float,
+    spikingjelly: bool = False,
     score_threshold: float = 0.3,
 ) -> dict[str, Any]:
     """Convert, simulate once, read out at every T; write `metrics.json`, tables and pictures.
@@ -116,6 +118,10 @@ def measure_conversion(
         **facts,
     }
     console = Console(width=None if sys.stdout.isatty() else 110)
+    if spikingjelly:
+        beside = energy_beside_spikingjelly(spiking, lambda: run(1), mac_pj=mac_pj, ac_pj=ac_pj)
+        metrics["energy_spikingjelly"] = beside
+        console.print(op_count_table(beside))
     if settings.report:
         errors = layer_errors(spiking, ann, frames[:1], times[-1], chunk=settings.chunk)
         metrics["errors"] = [asdict(one) for one in errors]

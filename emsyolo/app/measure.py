@@ -18,6 +18,7 @@ from torch import Tensor
 from emsyolo.dataset.datamodule import DataModule
 from emsyolo.evaluator.activity import ActivityMeter
 from emsyolo.evaluator.coco import CocoEvaluator
+from emsyolo.evaluator.op_count import energy_beside_spikingjelly
 from emsyolo.evaluator.speed import measure_speed
 from emsyolo.model.detector import Detector
 from emsyolo.model.postprocess import Postprocess
@@ -25,7 +26,7 @@ from emsyolo.report.activity import firing_rates
 from emsyolo.report.boxes import contact_sheet
 from emsyolo.report.curves import precision_recall_curves
 from emsyolo.report.events import pictures
-from emsyolo.report.table import layers_table, metrics_table
+from emsyolo.report.table import layers_table, metrics_table, op_count_table
 from emsyolo.types import Detections, Targets
 from emsyolo.weights.atomic import written_whole
 
@@ -58,6 +59,7 @@ def measure(
     facts: dict[str, Any],
     mac_pj: float,
     ac_pj: float,
+    spikingjelly: bool = False,
     score_threshold: float = 0.3,
     sheet_images: int = 16,
 ) -> dict[str, Any]:
@@ -71,6 +73,7 @@ def measure(
         facts: further entries of `metrics.json`: checkpoint, dataset, model.
         mac_pj: energy of a multiply-accumulate, pJ.
         ac_pj: energy of an accumulate, pJ.
+        spikingjelly: count one image with SpikingJelly's counter as well.
         score_threshold: of the boxes on the contact sheet.
         sheet_images: number of images on the contact sheet.
 
@@ -111,6 +114,10 @@ def measure(
         "parameters": sum(p.numel() for p in detector.parameters()),
         **facts,
     }
+    if spikingjelly:
+        metrics["energy_spikingjelly"] = energy_beside_spikingjelly(
+            detector, lambda: run(1), mac_pj=mac_pj, ac_pj=ac_pj
+        )
     with written_whole(out / "metrics.json") as path:
         path.write_text(json.dumps(metrics, indent=1) + "\n")
     contact_sheet(
@@ -125,6 +132,8 @@ def measure(
     firing_rates(out / "firing_rates.png", metrics["layers"])
     console = Console(width=None if sys.stdout.isatty() else 110)  # a log file would cut names at 80
     console.print(layers_table(metrics))
+    if spikingjelly:
+        console.print(op_count_table(metrics["energy_spikingjelly"]))
     console.print(metrics_table(metrics))
     impure = metrics["impure"]
     log.info(

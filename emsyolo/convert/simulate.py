@@ -24,7 +24,7 @@ def checked_times(times: Sequence[int]) -> list[int]:
     return sorted(set(times))
 
 
-@torch.inference_mode()
+@torch.no_grad()  # under inference_mode SpikingJelly's counters see no convolution
 def simulate(
     spiking: Detector, frames: Tensor, times: Sequence[int], *, chunk: int = 16
 ) -> Iterator[tuple[int, HeadMaps]]:

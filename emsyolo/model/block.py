@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from emsyolo.neuron.multistep import MultiStep, TdBN, over_time
+from emsyolo.neuron.multistep import MultiStep, TdBN
 
 NeuronFactory = Callable[[], Any]
 LAST_ALPHA = 0.2  # of a residual path's last normalisation, so that a deep network starts near the identity
@@ -96,11 +96,11 @@ class EMSBlock2Cat(nn.Module):
         self.residual = membrane_residual(channels_in, channels_out, stride, kernel, inner, neuron)
         first = neuron()
         self.new = MultiStep(first, *conv_norm(channels_in, channels_out - channels_in, 1, 1, first.v_threshold))
-        self.pool = max_pool(stride)
+        self.pool = MultiStep(max_pool(stride))
 
     def forward(self, x: Tensor) -> Tensor:
         """`[T, N, C_in, H, W]` to `[T, N, C_out, H/stride, W/stride]`."""
-        return self.residual(x) + over_time(torch.cat((self.new(x), x), dim=2), self.pool)
+        return self.residual(x) + self.pool(torch.cat((self.new(x), x), dim=2))
 
 
 class MSBlock(nn.Module):

@@ -71,6 +71,28 @@ def by_time_table(by_time: Mapping[int, Mapping[str, Any]], ann: Mapping[str, An
     return table
 
 
+def op_count_table(beside: Mapping[str, Any]) -> Table:
+    """The operations of one image, as counted here and by SpikingJelly."""
+    theirs = beside["spikingjelly"]
+    extra = f"{theirs['other_mJ']:.4f} mJ other operations, {theirs['memory_mJ']:.4f} mJ memory"
+    table = Table(
+        title="One image, counted here and by SpikingJelly",
+        caption=f"SpikingJelly adds {extra}",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        show_footer=True,
+    )
+    columns = ("synaptic operations", "MACs", "SpikingJelly: ACs", "MACs")
+    footers = (_decimal(beside["ours_mJ"]), "", _decimal(theirs["convolutions_mJ"]), "")
+    table.add_column("convolution", "energy, mJ", overflow="fold")
+    for heading, footer in zip(columns, footers, strict=True):
+        table.add_column(heading, footer, justify="right")
+    for row in beside["layers"]:
+        table.add_row(escape(row["name"]), *(_count(value) for key, value in row.items() if key != "name"))
+    return table
+
+
 def errors_table(errors: Sequence[Mapping[str, Any]]) -> Table:
     """The error of each layer and its parts."""
     table = Table(title="Error by layer, in thresholds (root mean square)", box=box.SIMPLE_HEAD, title_justify="left")

@@ -21,7 +21,8 @@ from emsyolo.neuron.integrate import IF, Rule
 from emsyolo.neuron.multistep import reset
 from emsyolo.neuron.quantised import Quantised, quantised
 
-MODELS = ["spiking_yolov3", "spiking_yolov3_fc", "spiking_yolo", "ann_small"]
+MODELS = ["spiking_yolov3", "spiking_yolov3_fc", "spiking_yolo", "ann_small", "ann_small by concatenation"]
+CONCATENATION = ["model.block._target_=emsyolo.model.block.ems_cat"]
 
 
 def node(rule: Rule = "plain", start: float = 0.0, scale: float = 1.0) -> IF:
@@ -37,7 +38,8 @@ def drive(neuron: IF, currents: list[float]) -> list[float]:
 def trained_like(model: str, seed: int = 0) -> Detector:
     """A detector with running statistics, weights and biases that are not those of the start."""
     torch.manual_seed(seed)
-    detector = build_detector(model, 3, 1).eval()
+    name, _, special = model.partition(" by ")
+    detector = build_detector(name, 3, 1, CONCATENATION if special else ()).eval()
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None
@@ -166,7 +168,7 @@ def test_folding_alone_is_exact_in_float64() -> None:
             torch.testing.assert_close(mine, other, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("model", ["spiking_yolov3", "ann_small"])
+@pytest.mark.parametrize("model", ["spiking_yolov3", "ann_small", "ann_small by concatenation"])
 def test_maps_approach_those_of_the_ann_as_one_over_time(model: str) -> None:
     detector = trained_like(model)
     spiking = convert(detector, lambda: [frames()], Conversion(normalise="max", start=0.5))

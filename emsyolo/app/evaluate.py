@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
@@ -19,6 +18,7 @@ from emsyolo.app.config import FROM_CHECKPOINT, typed_groups, with_checkpoint
 from emsyolo.app.convert import measure_conversion
 from emsyolo.app.measure import measure
 from emsyolo.convert.converter import is_conventional
+from emsyolo.deploy.inference import for_inference
 from emsyolo.weights.checkpoint import load_weights
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def evaluate(cfg: DictConfig) -> float:
         cfg.T = 1  # an ANN's own
     detector = detector_of(cfg)
     load_weights(detector, weights)
-    detector.to(memory_format=torch.channels_last).to(device_of(cfg.device))
+    device = device_of(cfg.device)
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
         out = Path(hydra_config.runtime.output_dir)
@@ -68,9 +68,10 @@ def evaluate(cfg: DictConfig) -> float:
     shared: dict[str, Any] = {"out": out, "facts": facts, "score_threshold": cfg.score_threshold, **cfg.energy}
     if asked and is_conventional(detector):
         settings = instantiate(cfg.convert)
-        metrics = measure_conversion(detector, data, postprocess, settings, times, **shared)
+        metrics = measure_conversion(detector.to(device), data, postprocess, settings, times, **shared)
     elif len(times) > 1:
         raise ValueError(f"T={times}: several T in one pass are for a detector trained as an ANN; type -m T=1,2,4")
     else:
-        metrics = measure(detector, data, postprocess, sheet_images=cfg.sheet_images, **shared)
+        ready = for_inference(detector, device, precision=cfg.precision)
+        metrics = measure(ready, data, postprocess, sheet_images=cfg.sheet_images, compiled=cfg.compile, **shared)
     return float(metrics["mAP"] or 0.0)

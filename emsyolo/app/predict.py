@@ -21,6 +21,7 @@ from emsyolo.app.config import with_checkpoint
 from emsyolo.app.stream import SUFFIXES as RECORDINGS
 from emsyolo.app.stream import predict_stream
 from emsyolo.dataset.datamodule import collate
+from emsyolo.deploy.inference import for_inference
 from emsyolo.report.boxes import draw_boxes
 from emsyolo.report.results import coco_results
 from emsyolo.types import Detections, Sample, Targets
@@ -71,7 +72,9 @@ def predict(cfg: DictConfig) -> None:
     device = device_of(cfg.device)
     detector = detector_of(cfg)
     load_weights(detector, weights)
-    detector.to(memory_format=torch.channels_last).to(device).eval()
+    detector = for_inference(detector, device, precision=cfg.precision)
+    if cfg.compile:
+        detector.compile()
     out = Path(cfg.out or Path(cfg.runs_dir) / "predict" / time.strftime("%Y-%m-%d_%H-%M-%S"))
     if source.suffix in RECORDINGS:
         log.info("checkpoint %s (model %s)", weights.path, weights.config["model"])

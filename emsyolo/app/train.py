@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -16,7 +15,9 @@ from emsyolo.app.build import data_of, detector_of, device_of, fit_to_data, plai
 from emsyolo.app.config import overlay, resumed_checkpoint, saved_config
 from emsyolo.app.measure import measure
 from emsyolo.dataset.datamodule import DataModule
+from emsyolo.deploy.inference import for_inference
 from emsyolo.evaluator.coco import CocoEvaluator
+from emsyolo.neuron.memory import set_memory
 from emsyolo.report.curves import training_curves
 from emsyolo.trainer.fit import BEST, LAST, fit
 from emsyolo.trainer.module import DetectionModule
@@ -66,7 +67,9 @@ def train(cfg: DictConfig) -> float:
 
 
 def _module(cfg: DictConfig) -> DetectionModule:
-    return DetectionModule(detector_of(cfg), instantiate(cfg.loss), instantiate(cfg.optimizer, _convert_="all"))
+    detector = detector_of(cfg)
+    set_memory(detector, cfg.memory)
+    return DetectionModule(detector, instantiate(cfg.loss), instantiate(cfg.optimizer, _convert_="all"))
 
 
 def _announce(cfg: DictConfig, data: DataModule, module: DetectionModule, out: Path) -> None:
@@ -99,8 +102,12 @@ def _finish(
     save_weights(shared, detector, hyperparameters)
     if (out / "metrics.csv").exists():
         training_curves(out / "training.png", out / "metrics.csv")
-    detector.to(memory_format=torch.channels_last).to(device_of("auto"))
     metrics = measure(
-        detector, data, instantiate(cfg.postprocess), out=out, facts={"checkpoint": str(shared), **facts}, **cfg.energy
+        for_inference(detector, device_of("auto")),
+        data,
+        instantiate(cfg.postprocess),
+        out=out,
+        facts={"checkpoint": str(shared), **facts},
+        **cfg.energy,
     )
     return float(metrics["mAP"] or 0.0)

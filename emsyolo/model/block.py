@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from emsyolo.neuron.multistep import MultiStep, TdBN
+from emsyolo.neuron.packed import SpikeConv2d
 
 NeuronFactory = Callable[[], Any]
 LAST_ALPHA = 0.2  # of a residual path's last normalisation, so that a deep network starts near the identity
@@ -32,7 +33,7 @@ def conv_norm(
 ) -> list[nn.Module]:
     """A convolution that keeps the size (but for its stride), and its normalisation."""
     return [
-        nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=False),
+        SpikeConv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=False),
         TdBN(channels_out, v_threshold, alpha),
     ]
 

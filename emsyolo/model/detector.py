@@ -63,5 +63,5 @@ class Detector(nn.Module):
             raise ValueError(
                 f"frames are {frames.shape[-2]}x{frames.shape[-1]} px (HxW); expected multiples of {stride}"
             )
-        x = self.encode(frames, self.head.maps[0].weight.dtype)
+        x = self.encode(frames, next(self.backbone.parameters()).dtype)
         return self.neck(*self.backbone(x))

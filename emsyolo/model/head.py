@@ -69,6 +69,6 @@ class YOLOHead(nn.Module):
         """Features per scale, `[T, N, C, H, W]`, to raw maps `[N, A, H, W, 5+K]`."""
         maps = []
         for conv, x in zip(self.maps, features, strict=True):
-            raw = conv(x.mean(dim=0))
+            raw = conv(x.mean(dim=0, dtype=conv.get_parameter("weight").dtype))
             maps.append(raw.unflatten(1, (self.anchors.shape[1], -1)).permute(0, 1, 3, 4, 2))
         return HeadMaps(tuple(maps), self.strides, tuple(self.anchors), self.decoding)

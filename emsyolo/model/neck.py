@@ -7,11 +7,12 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from emsyolo.model.block import BlockFactory, NeuronFactory, conv_norm
+from emsyolo.neuron.memory import Stages
 from emsyolo.neuron.multistep import MultiStep, over_time
 from emsyolo.neuron.silu import LeakySiLU
 
 
-class TinyNeck(nn.Module):
+class TinyNeck(Stages):
     """From stage 3 (stride 16) and stage 4 (stride 32) to the two maps that the head reads.
 
     Args:
@@ -52,6 +53,7 @@ class TinyNeck(nn.Module):
 
     def forward(self, stage3: Tensor, stage4: Tensor) -> tuple[Tensor, Tensor]:
         """Maps at stride 16 `[T, N, fine, H/16, W/16]` and stride 32 `[T, N, coarse, H/32, W/32]`."""
-        reduced = self.reduce(stage4)
-        up = over_time(self.lateral(reduced), lambda x: interpolate(x, scale_factor=2.0, mode="nearest"))
-        return self.last4(torch.cat((up, stage3), dim=2)), self.last5(reduced)
+        reduced = self.stage(self.reduce, stage4)
+        up = over_time(self.stage(self.lateral, reduced), lambda x: interpolate(x, scale_factor=2.0, mode="nearest"))
+        fine = self.stage(self.last4, torch.cat((up, stage3), dim=2))
+        return fine, self.stage(self.last5, reduced)

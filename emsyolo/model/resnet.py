@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from emsyolo.model.block import BlockFactory, NeuronFactory, conv_norm
+from emsyolo.neuron.memory import Stages
 from emsyolo.neuron.multistep import MultiStep
 
 REPEATS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 
-class ResNet(nn.Module):
+class ResNet(Stages):
     """Backbone of EMS-YOLO and its baselines; the first block of every stage has stride 2.
 
     Gives the maps of stages 3 and 4, at strides 16 and 32. Su et al., ICCV 2023, Table 1.
@@ -47,7 +48,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`[T, N, C, H, W]` to the maps of stage 3 `[T, N, C3, H/16, W/16]` and stage 4 `[T, N, C4, H/32, W/32]`."""
-        x = self.stem(x)
+        x = self.stage(self.stem, x)
         for stage in self.stages[:-1]:
-            x = stage(x)
-        return x, self.stages[-1](x)
+            x = self.stage(stage, x)
+        return x, self.stage(self.stages[-1], x)

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import torch
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor
 
-from emsyolo.neuron.kernels import compiled, reference
+from emsyolo.neuron.kernels import cuda, operator, reference
 
-Backend = Literal["auto", "torch", "numba", "spikingjelly"]
+Backend = Literal["auto", "torch", "numba", "cupy", "spikingjelly"]
+DEVICE = {"numba": "cpu", "cupy": "cuda"}
 
 
 def _check(decay: float, v_threshold: float, surrogate_width: float) -> None:
-    if not 0 <= decay < 1:
-        raise ValueError(f"neuron.decay is {decay}; expected the share of the potential kept per step, in [0, 1)")
+    if not 0 <= decay <= 1:
+        raise ValueError(f"neuron.decay is {decay}; expected the share of the potential kept per step, in [0, 1]")
     if not v_threshold > 0:
         raise ValueError(f"neuron.v_threshold is {v_threshold}; expected a firing threshold > 0")
     if not surrogate_width > 0:
         raise ValueError(f"neuron.surrogate_width is {surrogate_width}; expected the width of a window, > 0")
 
 
-def lif(x: Tensor, *, decay: float, v_threshold: float, surrogate_width: float, detach_reset: bool = True) -> Tensor:
+def lif(
+    x: Tensor,
+    *,
+    decay: float,
+    v_threshold: float,
+    surrogate_width: float,
+    detach_reset: bool = True,
+    soft_reset: bool = False,
+) -> Tensor:
     """Spikes of the leaky integrate-and-fire neuron for a whole sequence of currents.
 
         u[t] = decay * u[t-1] * (1 - s[t-1]) + x[t],    s[t] = 1 if u[t] >= v_threshold else 0
 
-    The gradient of a spike is 1/surrogate_width inside |u - v_threshold| < surrogate_width/2, else 0, and, with
-    `detach_reset`, does not pass through the reset. The potential starts at 0; no state is kept.
+    or, with `soft_reset`, `u[t] = decay * (u[t-1] - v_threshold * s[t-1]) + x[t]`. The gradient of a spike is
+    1/surrogate_width inside |u - v_threshold| < surrogate_width/2, else 0, and, with `detach_reset`, does not pass
+    through the reset. The potential starts at 0; no state is kept. This is the plain reference, in torch alone.
 
     Su et al., ICCV 2023, Eq. (1)-(3). Differs from the published code at the tie u == v_threshold: it fires here, as in
     Eq. (2) and in SpikingJelly. Differs from Eq. (3) at the edge of the window, which is excluded, as in the published
@@ -36,10 +47,11 @@ def lif(x: Tensor, *, decay: float, v_threshold: float, surrogate_width: float, 
 
     Args:
         x: currents `[T, N, *]`, float. In half precision the potential is kept in float32.
-        decay: share of the potential kept per step, in [0, 1).
+        decay: share of the potential kept per step, in [0, 1]; 1 is integrate and fire.
         v_threshold: firing threshold, > 0, in the units of x.
         surrogate_width: width of the surrogate's window, > 0, in the units of x.
         detach_reset: leave the reset out of the gradient, as published.
+        soft_reset: a spike takes the threshold from the potential instead of setting it to 0.
 
     Returns:
         Spikes `[T, N, *]` in {0, 1}, of x's dtype.
@@ -55,6 +67,7 @@ def lif(x: Tensor, *, decay: float, v_threshold: float, surrogate_width: float, 
         v_threshold=v_threshold,
         surrogate_width=surrogate_width,
         detach_reset=detach_reset,
+        soft_reset=soft_reset,
     )
     return spikes
 
@@ -67,12 +80,13 @@ class LIF(neuron.LIFNode):
     `LIFNode(tau=1/(1-decay), decay_input=False, v_reset=0, surrogate_function=Rect(1/surrogate_width))`.
 
     Args:
-        decay, v_threshold, surrogate_width, detach_reset: as for `lif`.
-        backend: `torch` (the reference), `numba` (compiled, on a CPU, with a detached reset), `spikingjelly` (its own
-            operator: Triton on CUDA), or `auto`: spikingjelly on CUDA, numba on a CPU, torch where neither applies.
+        decay, v_threshold, surrogate_width, detach_reset, soft_reset: as for `lif`.
+        backend: `torch` (the reference), `numba` (compiled, on a CPU), `cupy` (compiled, on a GPU), `spikingjelly` (its
+            own operator: Triton on CUDA), or `auto`: numba on a CPU; on a GPU cupy where it is installed, else
+            spikingjelly; torch on other devices. A reset that is not detached is left to torch or spikingjelly.
 
     Raises:
-        ValueError: an argument outside its range, or an unknown back-end.
+        ValueError: an argument outside its range, an unknown back-end, or, when run, one that the device does not have.
     """
 
     def __init__(
@@ -81,43 +95,76 @@ class LIF(neuron.LIFNode):
         v_threshold: float = 0.5,
         surrogate_width: float = 1.0,
         detach_reset: bool = True,
+        soft_reset: bool = False,
         backend: Backend = "auto",
     ) -> None:
         _check(decay, v_threshold, surrogate_width)
         if backend not in get_args(Backend):
             raise ValueError(f"neuron.backend is {backend!r}; expected one of {', '.join(get_args(Backend))}")
-        if backend == "numba" and not detach_reset:
-            raise ValueError("neuron.backend is numba, which detaches the reset; expected neuron.detach_reset=true")
+        if backend in DEVICE and not detach_reset:
+            raise ValueError(
+                f"neuron.backend is {backend}, which detaches the reset; expected neuron.detach_reset=true"
+            )
+        if backend == "cupy" and not cuda.available():
+            raise ValueError("neuron.backend is cupy, which is not installed; pip install cupy-cuda12x or cupy-cuda13x")
         super().__init__(
             tau=2.0,
             decay_input=False,
             v_threshold=v_threshold,
-            v_reset=0.0,
+            v_reset=None if soft_reset else 0.0,
             surrogate_function=surrogate.Rect(alpha=1.0 / surrogate_width),
             detach_reset=detach_reset,
             step_mode="m",
         )
         self.v: Tensor | float
-        self.tau = 1.0 / (1.0 - decay)  # set here: the parent's constructor refuses decay = 0
+        # Set here: the parent's constructor refuses decay = 0.
+        self.tau = 1.0 / (1.0 - decay) if decay < 1 else math.inf
         self.decay = decay
         self.surrogate_width = surrogate_width
+        self.soft_reset = soft_reset
         self.backend = backend
+        self.pack = False
+        self._bits: Tensor | None = None
 
     def extra_repr(self) -> str:
         """The arguments, as typed in a config."""
         return (
             f"decay={self.decay}, v_threshold={self.v_threshold}, surrogate_width={self.surrogate_width}, "
-            f"detach_reset={self.detach_reset}, backend={self.backend}"
+            f"detach_reset={self.detach_reset}, soft_reset={self.soft_reset}, backend={self.backend}"
         )
 
     def multi_step_forward(self, x_seq: Tensor, *args: Tensor, **kwargs: object) -> Tensor:
         """Spikes `[T, N, *]` of currents `[T, N, *]`, going on from the potential of the last call."""
-        if self.backend == "spikingjelly" or (self.backend == "auto" and x_seq.is_cuda):
+        backend = self._backend(x_seq)
+        if backend == "spikingjelly":
             return super().multi_step_forward(x_seq, *args, **kwargs)
-        (v,) = self.materialize_states((x_seq,), (self.v,), "m")
-        constants = {"decay": self.decay, "v_threshold": self.v_threshold, "surrogate_width": self.surrogate_width}
-        if self.backend == "numba" or (self.backend == "auto" and x_seq.device.type == "cpu" and self.detach_reset):
-            spikes, self.v = compiled.lif_steps(x_seq, v, **constants)
-        else:
-            spikes, self.v = reference.lif_steps(x_seq, v, detach_reset=self.detach_reset, **constants)
+        constants = (self.decay, self.v_threshold, self.surrogate_width)
+        if backend == "torch":
+            (v,) = self.materialize_states((x_seq,), (self.v,), "m")
+            names = ("decay", "v_threshold", "surrogate_width", "detach_reset", "soft_reset")
+            spikes, self.v = reference.lif_steps(x_seq, v, **{name: getattr(self, name) for name in names})
+            return spikes
+        v = self.v if isinstance(self.v, Tensor) else None
+        keep = torch.is_grad_enabled() and x_seq.requires_grad
+        spikes, bits, self.v = operator.lif(x_seq, v, *constants, self.soft_reset, keep)
+        self._bits = bits if keep and self.pack else None
         return spikes
+
+    def take_bits(self) -> Tensor | None:
+        """The bits of the last spikes, once, where the node packs them (`pack`) and a gradient is to come."""
+        bits, self._bits = self._bits, None
+        return bits
+
+    def _backend(self, x: Tensor) -> str:
+        """The back-end for a map."""
+        if self.backend in DEVICE and x.device.type != DEVICE[self.backend]:
+            raise ValueError(
+                f"neuron.backend is {self.backend}, which runs on {DEVICE[self.backend]}; the maps are on {x.device}"
+            )
+        if self.backend != "auto":
+            return self.backend
+        if x.device.type == "cpu":
+            return "numba" if self.detach_reset else "torch"
+        if x.device.type == "cuda":
+            return "cupy" if self.detach_reset and cuda.available() else "spikingjelly"
+        return "torch"

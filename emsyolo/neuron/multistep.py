@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from spikingjelly.activation_based import base, functional
 from torch import Tensor, nn
+
+from emsyolo.neuron.lif import LIF
+from emsyolo.neuron.packed import SpikeConv2d
 
 
 def over_time(x: Tensor, apply: Callable[[Tensor], Tensor]) -> Tensor:
@@ -25,8 +29,15 @@ class MultiStep(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[T, N, C, H, W]` in and out."""
+        bits: Tensor | None = None  # of x, where it comes from a neuron that packs its spikes
         for layer in self:
-            x = layer(x) if isinstance(layer, base.MemoryModule) else over_time(x, layer)
+            if isinstance(layer, base.MemoryModule):
+                x = layer(x)
+            elif bits is not None and isinstance(layer, SpikeConv2d):
+                x = over_time(x, partial(layer, bits=bits))
+            else:
+                x = over_time(x, layer)
+            bits = layer.take_bits() if isinstance(layer, LIF) else None
         return x
 
 
@@ -47,7 +58,17 @@ class TdBN(nn.BatchNorm2d):
     def __init__(self, channels: int, v_threshold: float, alpha: float = 1.0) -> None:
         super().__init__(channels)
         self.alpha = alpha
+        self.counting = True  # in the running statistics
         nn.init.constant_(self.weight, alpha * v_threshold)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[T*N, C, H, W]` in and out."""
+        if self.training and not self.counting:
+            statistics = self.running_mean, self.running_var
+            return nn.functional.batch_norm(
+                x, *statistics, self.weight, self.bias, training=True, momentum=0.0, eps=self.eps
+            )
+        return super().forward(x)
 
 
 def reset(network: nn.Module) -> None:

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, We
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from emsyolo.dataset.datamodule import DataModule, EpochSampler
+from emsyolo.deploy.inference import has_bfloat16
 from emsyolo.evaluator.coco import CocoEvaluator
 from emsyolo.model.postprocess import Postprocess
 from emsyolo.trainer.checkpoint import AtomicCheckpointIO, LastCheckpoint, ema_average, position
@@ -34,6 +35,7 @@ def make_trainer(
     ema_steps: float = 2000.0,
     checkpoint_minutes: float = 10.0,
     precision: str = "auto",
+    compile: bool = False,
     **lightning: Any,
 ) -> Trainer:
     """The trainer of a run.
@@ -47,6 +49,7 @@ def make_trainer(
         ema_steps: over which that decay rises.
         checkpoint_minutes: `last.ckpt` is at most so old.
         precision: as Lightning's, or `auto`: bf16-mixed where the device computes in bfloat16, else 32-true.
+        compile: the detector by `torch.compile`.
         lightning: whatever `lightning.Trainer` takes: `max_epochs`, `devices`, `strategy`, `precision`, ...
     """
     checkpoints = run_dir / "checkpoints"
@@ -58,6 +61,8 @@ def make_trainer(
     ]
     if ema_decay is not None:
         callbacks.insert(0, WeightAveraging(multi_avg_fn=ema_average(ema_decay, ema_steps)))
+    if compile:
+        callbacks.append(_Compile())
     callbacks += [
         ModelCheckpoint(
             dirpath=checkpoints, filename=Path(BEST).stem, monitor="val/mAP", mode="max", enable_version_counter=False
@@ -104,9 +109,15 @@ def fit(trainer: Trainer, module: DetectionModule, data: DataModule, resume: Pat
 
 def _precision() -> str:
     """The fastest precision that this device computes in without loss of range."""
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return "bf16-mixed" if has_bfloat16(device) else "32-true"
+
+
+class _Compile(Callback):
+    """Compiles the detector in place: its parameters keep their names."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
+        pl_module.detector.compile()
 
 
 class _Hyperparameters(Callback):

@@ -1,7 +1,7 @@
 """The leaky integrate-and-fire neuron for a CPU: all steps in one pass over the memory, compiled by numba.
 
-It computes what the reference computes. The backward pass keeps one byte per neuron and step: whether it fired, and
-whether its potential lay in the surrogate's window.
+It computes what the reference computes, and keeps for the backward pass two bits per neuron and step: whether it fired,
+and whether its potential lay in the surrogate's window.
 """
 
 from __future__ import annotations
@@ -15,23 +15,134 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+from numba import types
+from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from emsyolo.neuron.kernels.layout import (
+    STEPS_PER_BYTE,
+    bytes_for,
+    in_order_of,
+    like_rows,
+    potential_dtype,
+    rows_of,
+)
 
 # The bits of 1.0 where numpy has no such type or computes in it slowly.
 ONE_BITS = {torch.float16: 0x3C00, torch.bfloat16: 0x3F80}
-FIRED, INSIDE = np.uint8(1), np.uint8(2)
+FIRED, INSIDE = np.uint8(1), np.uint8(16)  # of step 0 of a byte; steps 1 to 3 lie one bit higher each
 BLOCK = 2048  # neurons whose potentials stay in the fastest cache while time runs
 SHARE = 16 * BLOCK  # neurons that are worth another thread
 
 
-def lif_steps(
-    x: Tensor, v: Tensor, *, decay: float, v_threshold: float, surrogate_width: float
-) -> tuple[Tensor, Tensor]:
-    """Spikes and last potential with the reset detached: arguments, shapes and results as in `reference.lif_steps`."""
-    spikes, v = _LIF.apply(x, v, decay, v_threshold, surrogate_width)
-    return spikes, v
+def forward(
+    x: Tensor,
+    v: Tensor | None,
+    *,
+    decay: float,
+    v_threshold: float,
+    surrogate_width: float,
+    soft_reset: bool,
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Spikes, bits for the backward pass (no row of them without `keep`) and last potential, as `operator.lif`."""
+    x = rows_of(x)
+    rows, real = (x[:1] if x.stride(0) == 0 else x), potential_dtype(x.dtype)
+    spikes = like_rows(x, len(x), x.dtype)
+    bits = like_rows(x, bytes_for(len(x)) if keep else 0, torch.uint8)
+    last = like_rows(x, 1, real)
+    last = last.zero_() if v is None else last.copy_(v)
+    number = np.float64 if real == torch.float64 else np.float32
+    half = x.dtype in ONE_BITS
+    _shared(
+        x[0].numel(),
+        _forward,
+        _memory(rows if x.dtype != torch.float16 else rows.float()),
+        _memory(last)[0],
+        _memory(spikes),
+        _memory(bits),
+        np.int16(ONE_BITS[x.dtype]) if half else number(1),
+        number(decay),
+        number(v_threshold),
+        number(surrogate_width / 2),
+        soft_reset,
+    )
+    return spikes, bits, last[0]
+
+
+def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float, soft_reset: bool) -> Tensor:
+    """The gradient of the currents from that of the spikes."""
+    real = potential_dtype(grad.dtype)
+    source = in_order_of(grad.float() if grad.dtype == torch.float16 else grad, bits)
+    out = like_rows(bits, len(grad), source.dtype)
+    number = np.float64 if real == torch.float64 else np.float32
+    later = np.zeros(bits[0].numel(), dtype=number)
+    arguments = (number(decay), number(1 / surrogate_width), soft_reset)
+    _shared(len(later), _backward, _memory(source), _memory(bits), _memory(out), later, *arguments)
+    return out.to(grad.dtype)
+
+
+def unpack(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
+    """The spikes `[steps, *]` again, from their bits."""
+    spikes = like_rows(bits, steps, dtype)
+    one = np.int16(ONE_BITS[dtype]) if dtype in ONE_BITS else spikes.new_ones(()).numpy()[()]
+    _shared(bits[0].numel(), _unpack, _memory(bits), _memory(spikes), one)
+    return spikes
+
+
+@intrinsic
+def _float_of_bits(context: Any, bits: Any) -> Any:
+    """The float32 that an int32's bits are."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.float32))
+
+    return types.float32(types.int32), generate
+
+
+@intrinsic
+def _bits_of_float(context: Any, value: Any) -> Any:
+    """The bits of a float32 as an int32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.int32))
+
+    return types.int32(types.float32), generate
+
+
+def _load(x: Any) -> Any:
+    """What is stored, as a number: an int16 is a bfloat16."""
+    raise NotImplementedError
+
+
+@overload(_load)
+def _load_of(x: Any) -> Any:
+    def bfloat16(x: Any) -> Any:
+        return _float_of_bits(np.int32(x) << np.int32(16))  # type: ignore[call-arg]
+
+    def number(x: Any) -> Any:
+        return x
+
+    return bfloat16 if isinstance(x, types.Integer) else number
+
+
+def _store(value: Any, like: Any) -> Any:
+    """A number as what is stored in an array: in one of int16 a bfloat16, the nearest, ties to even."""
+    raise NotImplementedError
+
+
+@overload(_store)
+def _store_of(value: Any, like: Any) -> Any:
+    def bfloat16(value: Any, like: Any) -> Any:
+        bits: Any = _bits_of_float(value)  # type: ignore[call-arg]
+        even = (bits >> np.int32(16)) & np.int32(1)
+        return np.int16((bits + np.int32(0x7FFF) + even) >> np.int32(16))
+
+    def number(value: Any, like: Any) -> Any:
+        return value
+
+    return bfloat16 if isinstance(like.dtype, types.Integer) else number
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
@@ -39,102 +150,81 @@ def _forward(
     x: NDArray[Any],
     v: NDArray[Any],
     spikes: NDArray[Any],
-    marks: NDArray[Any],
+    bits: NDArray[Any],
     one: Any,
     decay: Any,
     v_threshold: Any,
     half_width: Any,
+    soft: bool,
     begin: int,
     end: int,
 ) -> None:
-    """Rows of x are steps (one row: the same at every step); v is replaced; marks has no rows if not wanted."""
-    steps = len(spikes)
+    """Rows of x are steps (one row: the same at every step); v is replaced; bits has no rows if not wanted."""
     zero, nothing = one - one, decay - decay
     for start in range(begin, end, BLOCK):
         stop = min(start + BLOCK, end)
         potential = v[start:stop]
-        for t in range(steps):
+        for t in range(len(spikes)):
             current, out = x[min(t, x.shape[0] - 1), start:stop], spikes[t, start:stop]
-            if len(marks):
-                mark = marks[t, start:stop]
+            if len(bits):
+                mark, shift = bits[t // STEPS_PER_BYTE, start:stop], np.uint8(t % STEPS_PER_BYTE)
+                if shift == 0:
+                    mark[:] = 0
                 for i in range(len(potential)):
-                    u = current[i] + decay * potential[i]
+                    u = _load(current[i]) + decay * potential[i]
                     distance = u - v_threshold
                     fired = distance >= 0
-                    mark[i] = np.uint8(fired) * FIRED + np.uint8(abs(distance) < half_width) * INSIDE
+                    both = np.uint8(fired) * FIRED + np.uint8(abs(distance) < half_width) * INSIDE
+                    mark[i] |= np.uint8(both << shift)
                     out[i] = one if fired else zero
-                    potential[i] = nothing if fired else u
+                    potential[i] = (distance if soft else nothing) if fired else u
             else:
                 for i in range(len(potential)):
-                    u = current[i] + decay * potential[i]
-                    fired = u - v_threshold >= 0
+                    u = _load(current[i]) + decay * potential[i]
+                    distance = u - v_threshold
+                    fired = distance >= 0
                     out[i] = one if fired else zero
-                    potential[i] = nothing if fired else u
+                    potential[i] = (distance if soft else nothing) if fired else u
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
 def _backward(
-    grad: NDArray[Any], marks: NDArray[Any], later: NDArray[Any], decay: Any, slope: Any, begin: int, end: int
+    grad: NDArray[Any],
+    bits: NDArray[Any],
+    out: NDArray[Any],
+    later: NDArray[Any],
+    decay: Any,
+    slope: Any,
+    soft: bool,
+    begin: int,
+    end: int,
 ) -> None:
-    """Replaces the gradient of the spikes by that of the currents; `later` starts at 0."""
-    steps = len(grad)
+    """`later` starts at 0."""
     nothing = decay - decay
+    stops = np.uint8(0) if soft else FIRED  # a detached reset to 0 stops the gradient, one by subtraction does not
     for start in range(begin, end, BLOCK):
         stop = min(start + BLOCK, end)
         after = later[start:stop]
-        for t in range(steps - 1, -1, -1):
-            out, mark = grad[t, start:stop], marks[t, start:stop]
+        for t in range(len(grad) - 1, -1, -1):
+            mark, shift = bits[t // STEPS_PER_BYTE, start:stop], np.uint8(t % STEPS_PER_BYTE)
+            into, result = grad[t, start:stop], out[t, start:stop]
             for i in range(len(after)):
-                own = out[i] * slope if mark[i] & INSIDE else nothing
-                # du[t+1]/du[t] = decay where step t did not fire; the reset itself is detached.
-                after[i] = own + (nothing if mark[i] & FIRED else decay * after[i])
-                out[i] = after[i]
+                both = mark[i] >> shift
+                own = _load(into[i]) * slope if both & INSIDE else nothing
+                after[i] = own + (nothing if both & stops else decay * after[i])
+                result[i] = _store(after[i], result)
 
 
-class _LIF(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, v: Tensor, decay: float, v_threshold: float, surrogate_width: float
-    ) -> tuple[Tensor, Tensor]:
-        if not _dense(x[0]) or (len(x) > 1 and x.stride(0) not in (0, x[0].numel())):
-            x = x.contiguous()
-        neurons = x[0].numel()
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        real = np.float64 if dtype == torch.float64 else np.float32
-        rows = x[:1] if x.stride(0) == 0 else x
-        last = torch.empty_like(x[0], dtype=dtype).copy_(v)
-        spikes = torch.empty_strided((len(x), *x.shape[1:]), (neurons, *x.stride()[1:]), dtype=x.dtype)
-        kept = len(x) if ctx.needs_input_grad[0] else 0
-        marks = torch.empty((kept, neurons), dtype=torch.uint8)
-        bits = spikes.view(torch.int16) if x.dtype in ONE_BITS else spikes
-        _shared(
-            neurons,
-            _forward,
-            _rows(rows.to(dtype), neurons),
-            _rows(last[None], neurons)[0],
-            _rows(bits, neurons),
-            marks.numpy(),
-            np.int16(ONE_BITS[x.dtype]) if x.dtype in ONE_BITS else real(1),
-            real(decay),
-            real(v_threshold),
-            real(surrogate_width / 2),
-        )
-        ctx.save_for_backward(marks)
-        ctx.decay, ctx.width, ctx.real, ctx.dtype, ctx.strides = decay, surrogate_width, real, dtype, spikes.stride()
-        last = last.to(v.dtype)
-        ctx.mark_non_differentiable(last)
-        return spikes, last
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        (marks,) = ctx.saved_tensors
-        out = torch.empty_strided(grad.shape, ctx.strides, dtype=ctx.dtype).copy_(grad)
-        neurons = marks.shape[1]
-        later = np.zeros(neurons, dtype=ctx.real)
-        slope = ctx.real(1 / ctx.width)
-        _shared(neurons, _backward, _rows(out, neurons), marks.numpy(), later, ctx.real(ctx.decay), slope)
-        return out.to(grad.dtype), None, None, None, None
+@numba.njit(cache=True, nogil=True)
+def _unpack(bits: NDArray[Any], spikes: NDArray[Any], one: Any, begin: int, end: int) -> None:
+    zero = one - one
+    for start in range(begin, end, BLOCK):
+        stop = min(start + BLOCK, end)
+        for t in range(len(spikes)):
+            mark, shift = bits[t // STEPS_PER_BYTE, start:stop], np.uint8(t % STEPS_PER_BYTE)
+            out = spikes[t, start:stop]
+            for i in range(len(out)):
+                out[i] = one if (mark[i] >> shift) & FIRED else zero
 
 
 def _shared(neurons: int, work: Callable[..., None], *arguments: Any) -> None:
@@ -162,11 +252,8 @@ def _threads(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="lif")
 
 
-def _dense(x: Tensor) -> bool:
-    """The elements lie side by side, in whatever order of axes."""
-    return torch.ops.aten.is_non_overlapping_and_dense(x)
-
-
-def _rows(x: Tensor, neurons: int) -> NDArray[Any]:
-    """The memory of x as an array `[T, neurons]`."""
-    return x.detach().as_strided((len(x), neurons), (neurons, 1)).numpy()
+def _memory(x: Tensor) -> NDArray[Any]:
+    """The memory of x as an array `[rows, neurons]`; half precision as its bits."""
+    neurons = x.shape[1:].numel()
+    flat = x.detach().as_strided((len(x), neurons), (neurons, 1))
+    return (flat.view(torch.int16) if x.dtype in ONE_BITS else flat).numpy()

@@ -10,7 +10,14 @@ from torch.autograd.function import once_differentiable
 
 
 def lif_steps(
-    x: Tensor, v: Tensor, *, decay: float, v_threshold: float, surrogate_width: float, detach_reset: bool
+    x: Tensor,
+    v: Tensor,
+    *,
+    decay: float,
+    v_threshold: float,
+    surrogate_width: float,
+    detach_reset: bool = True,
+    soft_reset: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Spikes of a sequence of currents and the potential after the last step (arguments as `neuron.lif.lif`).
 
@@ -19,14 +26,14 @@ def lif_steps(
         v: potential `[N, *]` before the first step; no gradient flows into it.
     """
     if detach_reset:
-        spikes, v = _LIF.apply(x, v, decay, v_threshold, surrogate_width)
+        spikes, v = _LIF.apply(x, v, decay, v_threshold, surrogate_width, soft_reset)
         return spikes, v
     # With the gradient through the reset, the backward pass is left to autograd.
     out = []
     for current in x:
         u = decay * v + current
         s = _Spike.apply(u - v_threshold, surrogate_width)
-        v = u * (1 - s)
+        v = u - s * v_threshold if soft_reset else u * (1 - s)
         out.append(s)
     return torch.stack(out), v.detach()
 
@@ -52,7 +59,7 @@ class _LIF(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, v: Tensor, decay: float, v_threshold: float, surrogate_width: float
+        ctx: Any, x: Tensor, v: Tensor, decay: float, v_threshold: float, surrogate_width: float, soft_reset: bool
     ) -> tuple[Tensor, Tensor]:
         # Potentials in half precision would lose currents that are small beside them.
         dtype = torch.promote_types(x.dtype, torch.float32)
@@ -64,12 +71,13 @@ class _LIF(torch.autograd.Function):
             if distance is not None:
                 torch.sub(u, v_threshold, out=distance[t])
             torch.ge(u, v_threshold, out=spikes[t])
-            v = torch.addcmul(u, u, spikes[t].to(dtype), value=-1)  # u * (1 - s)
+            fired = spikes[t].to(dtype)
+            v = torch.sub(u, fired, alpha=v_threshold) if soft_reset else torch.addcmul(u, u, fired, value=-1)
         if distance is not None:
             # Bytes, not bools: on a CPU, arithmetic with bools is several times slower.
             inside = torch.lt(distance.abs_(), surrogate_width / 2, out=distance).to(torch.uint8)
             ctx.save_for_backward(spikes, inside)
-        ctx.decay, ctx.width = decay, surrogate_width
+        ctx.decay, ctx.width, ctx.soft_reset = decay, surrogate_width, soft_reset
         v = v.to(x.dtype)
         ctx.mark_non_differentiable(v)
         return spikes, v
@@ -82,7 +90,7 @@ class _LIF(torch.autograd.Function):
         if ctx.width != 1:
             out.div_(ctx.width)
         for t in range(len(out) - 2, -1, -1):
-            # du[t+1]/du[t] = decay where step t did not fire; the reset itself is detached.
+            # du[t+1]/du[t] = decay, after a reset to 0 only where step t did not fire; the reset itself is detached.
             later = out[t + 1]
-            out[t].add_(torch.addcmul(later, later, spikes[t], value=-1), alpha=ctx.decay)
-        return out, None, None, None, None
+            out[t].add_(later if ctx.soft_reset else torch.addcmul(later, later, spikes[t], value=-1), alpha=ctx.decay)
+        return out, None, None, None, None, None

@@ -52,7 +52,7 @@ def test_reset_stops_the_gradient_only_if_detached() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("decay", 1.0), ("decay", -0.1), ("v_threshold", 0.0), ("surrogate_width", -1.0)]
+    ("name", "value"), [("decay", 1.1), ("decay", -0.1), ("v_threshold", 0.0), ("surrogate_width", -1.0)]
 )
 def test_arguments_outside_their_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"neuron\.{name} is {value}"):

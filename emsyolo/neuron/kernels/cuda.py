@@ -1,0 +1,115 @@
+"""The leaky integrate-and-fire neuron for a GPU: `lif.cu`, compiled at run time by CuPy."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emsyolo.neuron.kernels.layout import bytes_for, in_order_of, like_rows, potential_dtype, rows_of
+
+HALF = {torch.bfloat16: 1, torch.float16: 2}
+THREADS = 256
+VECTOR_BYTES = 16
+MAX_BLOCKS = 2**31 - 1
+
+
+def available() -> bool:
+    """Whether CuPy is installed (it is imported when a kernel is first run)."""
+    return find_spec("cupy") is not None
+
+
+def source() -> str:
+    """The text of the kernels."""
+    return resources.files(__package__).joinpath("lif.cu").read_text(encoding="utf-8")
+
+
+def options(dtype: torch.dtype) -> tuple[str, ...]:
+    """What the compiler is told for maps of a dtype.
+
+    No fused multiply-add, which would round differently from the reference and move spikes that are close to a tie.
+    """
+    real = "double" if dtype == torch.float64 else "float"
+    return (f"-DREAL={real}", f"-DHALF={HALF.get(dtype, 0)}", "--std=c++17", "--fmad=false")
+
+
+def forward(
+    x: Tensor,
+    v: Tensor | None,
+    *,
+    decay: float,
+    v_threshold: float,
+    surrogate_width: float,
+    soft_reset: bool,
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `compiled.forward`."""
+    x = rows_of(x)
+    spikes = like_rows(x, len(x), x.dtype)
+    bits = like_rows(x, bytes_for(len(x)) if keep else 0, torch.uint8)
+    last = like_rows(x, 1, potential_dtype(x.dtype))
+    last = last.zero_() if v is None else last.copy_(v)
+    neurons = x[0].numel()
+    row = 0 if x.stride(0) == 0 else neurons
+    real = _real(x.dtype)
+    _launch(
+        "lif_forward", x.dtype, neurons, (x, spikes, last, bits),
+        x, np.int64(row), last, spikes, bits if keep else None, np.int64(neurons), np.int32(len(x)),
+        real(decay), real(v_threshold), real(surrogate_width / 2), np.int32(soft_reset),
+    )  # fmt: skip
+    return spikes, bits, last[0]
+
+
+def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float, soft_reset: bool) -> Tensor:
+    """As `compiled.backward`."""
+    grad = in_order_of(grad, bits)
+    out = like_rows(bits, len(grad), grad.dtype)
+    neurons, real = bits[0].numel(), _real(grad.dtype)
+    _launch(
+        "lif_backward", grad.dtype, neurons, (grad, bits, out),
+        grad, bits, out, np.int64(neurons), np.int32(len(grad)), real(decay), real(1 / surrogate_width),
+        np.int32(soft_reset),
+    )  # fmt: skip
+    return out
+
+
+def unpack(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
+    """As `compiled.unpack`."""
+    spikes = like_rows(bits, steps, dtype)
+    neurons = bits[0].numel()
+    _launch("lif_unpack", dtype, neurons, (bits, spikes), bits, spikes, np.int64(neurons), np.int32(steps))
+    return spikes
+
+
+@cache
+def _kernel(name: str, dtype: torch.dtype, device: int) -> Any:
+    import cupy
+
+    with cupy.cuda.Device(device):
+        return cupy.RawModule(code=source(), options=options(dtype)).get_function(name)
+
+
+def _real(dtype: torch.dtype) -> Any:
+    """The type of potentials and constants."""
+    return np.float64 if dtype == torch.float64 else np.float32
+
+
+def _launch(name: str, dtype: torch.dtype, neurons: int, maps: tuple[Tensor, ...], *arguments: Any) -> None:
+    """Run a kernel over all neurons on torch's current stream; its last argument, `wide`, is found here."""
+    if neurons == 0:
+        return
+    import cupy
+
+    device, per_thread = maps[0].device, VECTOR_BYTES // dtype.itemsize
+    wide = neurons % per_thread == 0 and all(one.data_ptr() % VECTOR_BYTES == 0 for one in maps)
+    blocks = -(-neurons // (THREADS * (per_thread if wide else 1)))
+    packed = [one.data_ptr() if isinstance(one, Tensor) else 0 if one is None else one for one in arguments]
+    with cupy.cuda.Device(device.index):
+        stream = cupy.cuda.ExternalStream(torch.cuda.current_stream(device).cuda_stream)
+        kernel = _kernel(name, dtype, device.index)
+        kernel((min(blocks, MAX_BLOCKS),), (THREADS,), (*packed, np.int32(wide)), stream=stream)

@@ -1,0 +1,38 @@
+"""How maps lie in memory: what the kernels share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+STEPS_PER_BYTE = 4  # of the bits kept for the backward pass: fired and inside the window, for each step
+
+
+def rows_of(x: Tensor) -> Tensor:
+    """`[T, *]` such that each step's elements lie side by side, in any order of axes, and T is dense or expanded."""
+    step = x[0]
+    if torch.ops.aten.is_non_overlapping_and_dense(step) and (len(x) == 1 or x.stride(0) in (0, step.numel())):
+        return x
+    return x.contiguous()
+
+
+def like_rows(x: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
+    """An empty tensor of as many rows, each in the order in memory of x's, which are of `rows_of`."""
+    return x.new_empty_strided((rows, *x.shape[1:]), (x[0].numel(), *x.stride()[1:]), dtype=dtype)
+
+
+def in_order_of(x: Tensor, like: Tensor) -> Tensor:
+    """x, its rows in the order in memory of those of another map."""
+    if x.stride()[1:] == like.stride()[1:] and (len(x) == 1 or x.stride(0) == x[0].numel()):
+        return x
+    return like_rows(like, len(x), x.dtype).copy_(x)
+
+
+def bytes_for(steps: int) -> int:
+    """Rows of bits that hold so many steps."""
+    return -(-steps // STEPS_PER_BYTE)
+
+
+def potential_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Of the potentials: in half precision they would lose currents that are small beside them."""
+    return torch.promote_types(dtype, torch.float32)

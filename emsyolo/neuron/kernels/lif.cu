@@ -1,0 +1,165 @@
+// The multi-step leaky integrate-and-fire neuron: forward and backward pass, and the bits that join them.
+//
+// Compiled at run time for a GPU (kernels/cuda.py), and in the tests by a C++ compiler for a CPU, from this one text.
+// The caller defines
+//   REAL      float or double: potentials
+//   HALF      0: memory holds REAL; 1: bfloat16; 2: float16 (as unsigned short)
+// The memory of a map [T, N, *] is T rows of `neurons` elements, in whatever order its last axes lie; in x a `row` of 0
+// repeats the first row. A byte of `bits` holds four steps of a neuron: bit t says that it fired, bit 4 + t that its
+// potential lay in the surrogate's window.
+
+#ifdef __CUDACC__
+#define INLINE __device__ __forceinline__
+#else
+#define INLINE static inline
+#endif
+
+typedef REAL real;
+#if HALF
+typedef unsigned short stored;
+#define VECTOR 8
+#else
+typedef REAL stored;
+#define VECTOR (16 / sizeof(REAL))
+#endif
+
+#if HALF == 1
+INLINE real load(stored x) {
+    union { unsigned bits; float value; } as = {(unsigned)x << 16};
+    return as.value;
+}
+INLINE stored store(real x) {  // to the nearest, ties to even
+    union { float value; unsigned bits; } as = {x};
+    return x != x ? 0x7FC0 : (as.bits + 0x7FFF + ((as.bits >> 16) & 1)) >> 16;
+}
+#define ONE 0x3F80
+#elif HALF == 2
+INLINE real load(stored x) {
+    real value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(x));
+    return value;
+}
+INLINE stored store(real x) {
+    stored bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
+}
+#define ONE 0x3C00
+#else
+INLINE real load(stored x) { return x; }
+INLINE stored store(real x) { return x; }
+#define ONE ((stored)1)
+#endif
+
+template <typename T, int WIDTH>
+struct alignas(sizeof(T) * WIDTH) Pack {
+    T at[WIDTH];
+};
+
+// One step of one neuron; its potential is moved on. Bit 0: fired; bit 4: inside the window.
+INLINE unsigned integrate(real x, real &u, real decay, real v_threshold, real half_width, bool soft) {
+    u = x + decay * u;
+    real distance = u - v_threshold;
+    bool fired = distance >= 0;
+    bool inside = distance < half_width && distance > -half_width;
+    if (fired) u = soft ? distance : 0;
+    return (fired ? 1u : 0u) | (inside ? 16u : 0u);
+}
+
+// One step back: the gradient of the current, which is `later` for the step before.
+INLINE real back(real grad, unsigned mark, real later, real decay, real slope, bool soft) {
+    real own = mark & 16u ? grad * slope : 0;
+    return (mark & 1u) && !soft ? own : own + decay * later;  // the reset itself is detached
+}
+
+// WIDTH neurons from the i-th on, all steps. No bits are written where `bits` is null; v is read and replaced.
+template <int WIDTH>
+INLINE void forward(const stored *x, long long row, real *v, stored *spikes, unsigned char *bits, long long neurons,
+                    long long i, int steps, real decay, real v_threshold, real half_width, bool soft) {
+    real u[WIDTH];
+    for (int k = 0; k < WIDTH; ++k) u[k] = v[i + k];
+    for (int group = 0; group < steps; group += 4) {
+        Pack<unsigned char, WIDTH> marks = {};
+        int stop = group + 4 < steps ? group + 4 : steps;
+        for (int t = group; t < stop; ++t) {
+            Pack<stored, WIDTH> in = *(const Pack<stored, WIDTH> *)(x + t * row + i), out;
+            for (int k = 0; k < WIDTH; ++k) {
+                unsigned mark = integrate(load(in.at[k]), u[k], decay, v_threshold, half_width, soft);
+                marks.at[k] |= mark << (t - group);
+                out.at[k] = mark & 1u ? ONE : 0;
+            }
+            *(Pack<stored, WIDTH> *)(spikes + t * neurons + i) = out;
+        }
+        if (bits) *(Pack<unsigned char, WIDTH> *)(bits + group / 4 * neurons + i) = marks;
+    }
+    for (int k = 0; k < WIDTH; ++k) v[i + k] = u[k];
+}
+
+// The gradient of the currents from that of the spikes.
+template <int WIDTH>
+INLINE void backward(const stored *grad, const unsigned char *bits, stored *out, long long neurons, long long i,
+                     int steps, real decay, real slope, bool soft) {
+    real later[WIDTH] = {};
+    for (int group = (steps - 1) / 4 * 4; group >= 0; group -= 4) {
+        Pack<unsigned char, WIDTH> marks = *(const Pack<unsigned char, WIDTH> *)(bits + group / 4 * neurons + i);
+        for (int t = group + 4 < steps ? group + 3 : steps - 1; t >= group; --t) {
+            Pack<stored, WIDTH> in = *(const Pack<stored, WIDTH> *)(grad + t * neurons + i), result;
+            for (int k = 0; k < WIDTH; ++k) {
+                later[k] = back(load(in.at[k]), marks.at[k] >> (t - group), later[k], decay, slope, soft);
+                result.at[k] = store(later[k]);
+            }
+            *(Pack<stored, WIDTH> *)(out + t * neurons + i) = result;
+        }
+    }
+}
+
+// The spikes again, from their bits.
+template <int WIDTH>
+INLINE void unpack(const unsigned char *bits, stored *spikes, long long neurons, long long i, int steps) {
+    for (int t = 0; t < steps; ++t) {
+        Pack<unsigned char, WIDTH> marks = *(const Pack<unsigned char, WIDTH> *)(bits + t / 4 * neurons + i);
+        Pack<stored, WIDTH> out;
+        for (int k = 0; k < WIDTH; ++k) out.at[k] = marks.at[k] >> (t % 4) & 1 ? ONE : 0;
+        *(Pack<stored, WIDTH> *)(spikes + t * neurons + i) = out;
+    }
+}
+
+// On a GPU a thread takes VECTOR neurons at once, 16 bytes of memory, where `wide` says that all rows are aligned;
+// on a CPU one call takes all.
+#ifdef __CUDACC__
+#define KERNEL extern "C" __global__ void __launch_bounds__(256)
+#define EACH(i) for (long long i = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * (wide ? VECTOR : 1); \
+                     i < neurons; i += (long long)gridDim.x * blockDim.x * (wide ? VECTOR : 1))
+#else
+#define KERNEL extern "C" void
+#define EACH(i) for (long long i = 0; i < neurons; i += (wide ? VECTOR : 1))
+#endif
+
+KERNEL lif_forward(const stored *x, long long row, real *v, stored *spikes, unsigned char *bits, long long neurons,
+                   int steps, real decay, real v_threshold, real half_width, int soft, int wide) {
+    EACH(i) {
+        if (wide)
+            forward<VECTOR>(x, row, v, spikes, bits, neurons, i, steps, decay, v_threshold, half_width, soft);
+        else
+            forward<1>(x, row, v, spikes, bits, neurons, i, steps, decay, v_threshold, half_width, soft);
+    }
+}
+
+KERNEL lif_backward(const stored *grad, const unsigned char *bits, stored *out, long long neurons, int steps,
+                    real decay, real slope, int soft, int wide) {
+    EACH(i) {
+        if (wide)
+            backward<VECTOR>(grad, bits, out, neurons, i, steps, decay, slope, soft);
+        else
+            backward<1>(grad, bits, out, neurons, i, steps, decay, slope, soft);
+    }
+}
+
+KERNEL lif_unpack(const unsigned char *bits, stored *spikes, long long neurons, int steps, int wide) {
+    EACH(i) {
+        if (wide)
+            unpack<VECTOR>(bits, spikes, neurons, i, steps);
+        else
+            unpack<1>(bits, spikes, neurons, i, steps);
+    }
+}

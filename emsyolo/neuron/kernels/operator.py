@@ -1,0 +1,137 @@
+"""The multi-step LIF neuron as operators of torch: `torch.ops.emsyolo.lif`, its backward pass, its spikes again.
+
+Numba computes them on a CPU, CuPy on a GPU. `torch.compile` and autograd know them: what is kept for the backward pass
+is one byte per neuron and four steps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from emsyolo.neuron.kernels import compiled, cuda
+from emsyolo.neuron.kernels.layout import bytes_for, like_rows, potential_dtype, rows_of
+
+
+@torch.library.custom_op("emsyolo::lif", mutates_args=(), device_types="cpu")
+def lif(
+    x: Tensor,
+    v: Tensor | None,
+    decay: float,
+    v_threshold: float,
+    surrogate_width: float,
+    soft_reset: bool,
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Spikes of currents; see `emsyolo.neuron.lif.lif` for the equation. The reset is detached.
+
+    Args:
+        x: currents `[T, N, *]`, float16, bfloat16, float32 or float64, in any memory format.
+        v: potential `[N, *]` before the first step; None is 0. No gradient flows into it.
+        decay: in [0, 1]; 1 is integrate and fire.
+        v_threshold: > 0.
+        surrogate_width: > 0.
+        soft_reset: a spike takes `v_threshold` from the potential instead of setting it to 0.
+        keep: what the backward pass needs.
+
+    Returns:
+        Spikes `[T, N, *]` of x's dtype; bits `[ceil(T/4), N, *]`, uint8 (no row without `keep`): bit t of a byte says
+        that the neuron fired in its t-th step, bit 4 + t that its potential lay in the window; the potential after
+        the last step `[N, *]`, at least float32.
+    """
+    return compiled.forward(
+        x,
+        v,
+        decay=decay,
+        v_threshold=v_threshold,
+        surrogate_width=surrogate_width,
+        soft_reset=soft_reset,
+        keep=keep,
+    )
+
+
+@lif.register_kernel("cuda")
+def _(
+    x: Tensor,
+    v: Tensor | None,
+    decay: float,
+    v_threshold: float,
+    surrogate_width: float,
+    soft_reset: bool,
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return cuda.forward(
+        x,
+        v,
+        decay=decay,
+        v_threshold=v_threshold,
+        surrogate_width=surrogate_width,
+        soft_reset=soft_reset,
+        keep=keep,
+    )
+
+
+@lif.register_fake
+def _(
+    x: Tensor,
+    v: Tensor | None,
+    decay: float,
+    v_threshold: float,
+    surrogate_width: float,
+    soft_reset: bool,
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    x = rows_of(x)
+    bits = like_rows(x, bytes_for(len(x)) if keep else 0, torch.uint8)
+    return like_rows(x, len(x), x.dtype), bits, like_rows(x, 1, potential_dtype(x.dtype))[0]
+
+
+@torch.library.custom_op("emsyolo::lif_backward", mutates_args=(), device_types="cpu")
+def lif_backward(grad: Tensor, bits: Tensor, decay: float, surrogate_width: float, soft_reset: bool) -> Tensor:
+    """The gradient of the currents `[T, N, *]` from that of the spikes."""
+    return compiled.backward(grad, bits, decay=decay, surrogate_width=surrogate_width, soft_reset=soft_reset)
+
+
+@lif_backward.register_kernel("cuda")
+def _(grad: Tensor, bits: Tensor, decay: float, surrogate_width: float, soft_reset: bool) -> Tensor:
+    return cuda.backward(grad, bits, decay=decay, surrogate_width=surrogate_width, soft_reset=soft_reset)
+
+
+@lif_backward.register_fake
+def _(grad: Tensor, bits: Tensor, decay: float, surrogate_width: float, soft_reset: bool) -> Tensor:
+    return like_rows(bits, len(grad), grad.dtype)
+
+
+@torch.library.custom_op("emsyolo::unpack", mutates_args=(), device_types="cpu")
+def unpack(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
+    """The spikes `[steps, N, *]` again, from the bits of `lif`."""
+    return compiled.unpack(bits, steps, dtype)
+
+
+@unpack.register_kernel("cuda")
+def _(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
+    return cuda.unpack(bits, steps, dtype)
+
+
+@unpack.register_fake
+def _(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
+    return like_rows(bits, steps, dtype)
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    _, _, decay, _, width, soft_reset, keep = inputs
+    if ctx.needs_input_grad[0] and not keep:
+        raise ValueError("emsyolo::lif: the currents need a gradient; expected keep=True")
+    ctx.decay, ctx.width, ctx.soft_reset = decay, width, soft_reset
+    ctx.save_for_backward(output[1])
+    ctx.mark_non_differentiable(output[1], output[2])
+
+
+def _backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    (bits,) = ctx.saved_tensors
+    return lif_backward(grad, bits, ctx.decay, ctx.width, ctx.soft_reset), *[None] * 6
+
+
+lif.register_autograd(_backward, setup_context=_setup)

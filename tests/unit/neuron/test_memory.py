@@ -1,0 +1,83 @@
+"""What is kept for the backward pass, and that the gradients do not depend on it."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from emsyolo.app import build_detector
+from emsyolo.model.detector import Detector
+from emsyolo.neuron.lif import LIF
+from emsyolo.neuron.memory import set_memory
+from emsyolo.neuron.multistep import MultiStep
+from emsyolo.neuron.packed import SpikeConv2d
+
+MODELS = ["ems_small", "ms_resnet18", "sew_resnet18"]
+
+
+def kept_bytes(detector: Detector, frames: Tensor) -> tuple[int, Tensor]:
+    """Bytes that autograd keeps, storages once, parameters left out; and a loss."""
+    own = {one.untyped_storage().data_ptr() for one in (*detector.parameters(), *detector.buffers())}
+    seen: dict[int, Tensor] = {}
+
+    def keep(x: Tensor) -> Tensor:
+        if x.untyped_storage().data_ptr() not in own:
+            seen[x.untyped_storage().data_ptr()] = x
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        maps = detector(frames).maps
+    return sum(one.untyped_storage().nbytes() for one in seen.values()), sum(one.square().mean() for one in maps)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("model", MODELS)
+def test_gradients_and_statistics_are_the_same_in_all_three(model: str, autocast: bool) -> None:
+    torch.manual_seed(0)
+    original = build_detector(model, 3, 5, ["model.width=0.25"]).train()
+    frames = torch.rand(1, 2, 3, 64, 96)
+    kept, states = {}, {}
+    for memory in ("plain", "packed", "recompute"):
+        detector = copy.deepcopy(original)
+        set_memory(detector, memory)  # type: ignore[arg-type]
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            kept[memory], loss = kept_bytes(detector, frames)
+        loss.backward()
+        states[memory] = {name: p.grad for name, p in detector.named_parameters()} | dict(detector.named_buffers())
+    for name, expected in states["plain"].items():
+        for other in ("packed", "recompute"):
+            torch.testing.assert_close(states[other][name], expected, rtol=1e-6, atol=1e-9, msg=f"{other}: {name}")
+    assert kept["packed"] < kept["plain"]
+    assert kept["recompute"] < kept["packed"] / 2
+
+
+def test_published_size_fits_its_bounds() -> None:
+    # EMS-ResNet34, T = 4, 320x320, a batch of 1 for the speed of the test: half of 350 and 80 MB for 2 images.
+    detector = build_detector("ems_resnet34", 80, 4).train()
+    for memory, bound in (("packed", 175e6), ("recompute", 40e6)):
+        set_memory(detector, memory)  # type: ignore[arg-type]
+        assert kept_bytes(detector, torch.rand(1, 1, 3, 320, 320))[0] <= bound
+
+
+def test_a_packed_convolution_has_a_bias_and_groups_too() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, 2, 4, 6, 5, dtype=torch.float64)
+    gradients = []
+    layers = MultiStep(LIF(), SpikeConv2d(4, 6, 3, stride=2, padding=1, groups=2).double())
+    for pack in (False, True):
+        layers[0].reset()
+        layers[0].pack = pack
+        layers.zero_grad()
+        leaf = x.clone().requires_grad_()
+        layers(leaf).square().sum().backward()
+        gradients.append([leaf.grad, *(p.grad.clone() for p in layers.parameters())])
+    for plain, packed in zip(*gradients, strict=True):
+        assert torch.equal(plain, packed)
+
+
+def test_unknown_memory_is_refused() -> None:
+    with pytest.raises(ValueError, match="memory is 'less'; expected one of plain, packed, recompute"):
+        set_memory(build_detector("ems_small", 3, 2), "less")  # type: ignore[arg-type]

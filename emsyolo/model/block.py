@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from emsyolo.neuron.multistep import MultiStep, TdBN
 from emsyolo.neuron.packed import SpikeConv2d
+from emsyolo.neuron.pool import MaxPool2d
 
 NeuronFactory = Callable[[], Any]
 LAST_ALPHA = 0.2  # of a residual path's last normalisation, so that a deep network starts near the identity
@@ -40,7 +41,7 @@ def conv_norm(
 
 def max_pool(stride: int) -> nn.Module:
     """Max-pooling over windows of `stride`; nothing for stride 1."""
-    return nn.MaxPool2d(stride, stride) if stride > 1 else nn.Identity()
+    return MaxPool2d(stride, stride) if stride > 1 else nn.Identity()
 
 
 def membrane_residual(

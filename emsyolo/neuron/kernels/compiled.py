@@ -55,8 +55,9 @@ def forward(
     last = last.zero_() if v is None else last.copy_(v)
     number = np.float64 if real == torch.float64 else np.float32
     half = x.dtype in ONE_BITS
-    _shared(
+    shared(
         x[0].numel(),
+        SHARE,
         _forward,
         _memory(rows if x.dtype != torch.float16 else rows.float()),
         _memory(last)[0],
@@ -79,7 +80,7 @@ def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float
     number = np.float64 if real == torch.float64 else np.float32
     later = np.zeros(bits[0].numel(), dtype=number)
     arguments = (number(decay), number(1 / surrogate_width), soft_reset)
-    _shared(len(later), _backward, _memory(source), _memory(bits), _memory(out), later, *arguments)
+    shared(len(later), SHARE, _backward, _memory(source), _memory(bits), _memory(out), later, *arguments)
     return out.to(grad.dtype)
 
 
@@ -87,7 +88,7 @@ def unpack(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     """The spikes `[steps, *]` again, from their bits."""
     spikes = like_rows(bits, steps, dtype)
     one = np.int16(ONE_BITS[dtype]) if dtype in ONE_BITS else spikes.new_ones(()).numpy()[()]
-    _shared(bits[0].numel(), _unpack, _memory(bits), _memory(spikes), one)
+    shared(bits[0].numel(), SHARE, _unpack, _memory(bits), _memory(spikes), one)
     return spikes
 
 
@@ -227,19 +228,25 @@ def _unpack(bits: NDArray[Any], spikes: NDArray[Any], one: Any, begin: int, end:
                 out[i] = one if (mark[i] >> shift) & FIRED else zero
 
 
-def _shared(neurons: int, work: Callable[..., None], *arguments: Any) -> None:
-    """Do the work on all neurons, in as many threads as torch has.
+def shared(count: int, worth: int, work: Callable[..., None], *arguments: Any) -> None:
+    """Do the work on all of `count` things, in as many threads as torch has.
 
     Not numba's own threads: those on OpenMP end a process that forks, as a data loader does.
+
+    Args:
+        count: of things; `work` gets the arguments and the first and last of its own.
+        worth: so many are worth another thread.
+        work: compiled, without the interpreter's lock.
+        arguments: of the work.
     """
-    parts = max(1, min(torch.get_num_threads(), neurons // SHARE))
+    parts = max(1, min(torch.get_num_threads(), count // worth))
     if parts == 1:
-        work(*arguments, 0, neurons)
+        work(*arguments, 0, count)
         return
-    size = -(-neurons // parts)
+    size = -(-count // parts)
     rest = [
-        _threads(os.getpid()).submit(work, *arguments, begin, min(begin + size, neurons))
-        for begin in range(size, neurons, size)
+        _threads(os.getpid()).submit(work, *arguments, begin, min(begin + size, count))
+        for begin in range(size, count, size)
     ]
     work(*arguments, 0, size)
     for part in rest:

@@ -1,4 +1,5 @@
-"""The multi-step LIF neuron as operators of torch: `torch.ops.emsyolo.lif`, its backward pass, its spikes again.
+"""The multi-step LIF neuron as operators of torch: `torch.ops.emsyolo.lif`, its backward pass, its spikes again; and
+max-pooling, for CPUs.
 
 Numba computes them on a CPU, CuPy on a GPU. `torch.compile` and autograd know them: what is kept for the backward pass
 is one byte per neuron and four steps.
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from emsyolo.neuron.kernels import compiled, cuda
+from emsyolo.neuron.kernels import compiled, cuda, pool
 from emsyolo.neuron.kernels.layout import bytes_for, like_rows, potential_dtype, rows_of
 
 
@@ -135,3 +136,42 @@ def _backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
 
 
 lif.register_autograd(_backward, setup_context=_setup)
+
+
+@torch.library.custom_op("emsyolo::max_pool2", mutates_args=(), device_types="cpu")
+def max_pool2(x: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+    """Maxima of windows of 2x2, `[N, C, H//2, W//2]` of `[N, C, H, W]`, and, with `keep`, their places (uint8)."""
+    return pool.forward(x, keep)
+
+
+@max_pool2.register_fake
+def _(x: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+    return pool.outputs(x, keep)
+
+
+@torch.library.custom_op("emsyolo::max_pool2_backward", mutates_args=(), device_types="cpu")
+def max_pool2_backward(grad: Tensor, winners: Tensor, height: int, width: int) -> Tensor:
+    """The gradient of the input `[N, C, height, width]`."""
+    return pool.backward(grad, winners, height, width)
+
+
+@max_pool2_backward.register_fake
+def _(grad: Tensor, winners: Tensor, height: int, width: int) -> Tensor:
+    return pool.gradient(grad, winners, height, width)
+
+
+def _setup_pool(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    x, keep = inputs
+    if ctx.needs_input_grad[0] and not keep:
+        raise ValueError("emsyolo::max_pool2: the input needs a gradient; expected keep=True")
+    ctx.size_hw = x.shape[-2:]
+    ctx.save_for_backward(output[1])
+    ctx.mark_non_differentiable(output[1])
+
+
+def _backward_pool(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, None]:
+    (winners,) = ctx.saved_tensors
+    return max_pool2_backward(grad, winners, *ctx.size_hw), None
+
+
+max_pool2.register_autograd(_backward_pool, setup_context=_setup_pool)

@@ -27,11 +27,11 @@ def test_compiles_for_a_gpu(architecture: str, dtype: torch.dtype) -> None:
     flags = [f"--gpu-architecture={architecture}".encode(), *(one.encode() for one in cuda.options(dtype))]
     (result,) = nvrtc.nvrtcCompileProgram(program, len(flags), flags)
     _, size = nvrtc.nvrtcGetProgramLogSize(program)
-    log = b" " * size
+    log = bytearray(size)  # not bytes: those of length 1 are shared by the whole process
     nvrtc.nvrtcGetProgramLog(program, log)
     assert result == nvrtc.nvrtcResult.NVRTC_SUCCESS, log.decode()
     _, size = nvrtc.nvrtcGetCUBINSize(program)
-    binary = b" " * size
+    binary = bytearray(size)
     nvrtc.nvrtcGetCUBIN(program, binary)
     assert all(name.encode() in binary for name in KERNELS)
 

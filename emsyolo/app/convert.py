@@ -56,8 +56,9 @@ def measure_conversion(
 ) -> dict[str, Any]:
     """Convert, simulate once, read out at every T; write `metrics.json`, tables and pictures.
 
-    Arguments as of `measure`; `times` are the T. `metrics.json` has the figures of the largest T, and `by_T`, `ann`
-    and `steps_to`, the first T at which 90, 95 and 99 % of the ANN's mAP are reached.
+    Arguments as of `measure`; `times` are the T. `metrics.json` has the figures of the largest T, and `by_T` (with
+    `map_error`, the root mean square by which the maps differ from the ANN's), `ann`, and `steps_to`, the first T at
+    which 90, 95 and 99 % of the ANN's mAP are reached.
     """
     times = checked_times(times)
     ann.eval().to(memory_format=torch.contiguous_format)
@@ -66,9 +67,10 @@ def measure_conversion(
     truth = data.val.truth()
     evaluators = {t: CocoEvaluator(truth, data.class_names, data.box_filter) for t in (0, *times)}  # 0: the ANN
     meters = {t: ActivityMeter(spiking) for t in times}
+    squares = dict.fromkeys(times, 0.0)  # of the maps' differences from the ANN's, by T; sums of means
     shown: list[tuple[Tensor, list[Detections], Targets]] = []
     for batch in track(data.val_loader(), description=f"simulating {times[-1]} steps", transient=True):
-        found = _detect(ann, spiking, batch, postprocess, settings, meters, times)
+        found = _detect(ann, spiking, batch, postprocess, settings, meters, squares)
         for t, one in found.items():
             evaluators[t].update(one, batch.samples)
         for i in range(min(len(batch), SHEET_IMAGES - len(shown))):
@@ -86,6 +88,7 @@ def measure_conversion(
             **{key: value for key, value in evaluators[t].compute().items() if key in KEYS},
             "firing_rate": rates[t],
             "energy": energy(layers, mac_pj=mac_pj, ac_pj=ac_pj),
+            "map_error": (squares[t] / len(data.val)) ** 0.5,
         }
         for t, layers in zip(times, steps, strict=True)
     }
@@ -167,18 +170,24 @@ def _detect(
     postprocess: Postprocess,
     settings: Conversion,
     meters: dict[int, ActivityMeter],
-    times: Sequence[int],
+    squares: dict[int, float],
 ) -> dict[int, list[Detections]]:
-    """The detections of a batch by T, the ANN's under 0; activity between two T goes to the later one's meter."""
+    """The detections of a batch by T, the ANN's under 0; activity between two T goes to the later one's meter.
+
+    The mean squared difference of the maps from the ANN's, summed over images, is added to `squares`.
+    """
     frames = batch.frames.to(next(ann.parameters()).device)
     with torch.inference_mode():
-        found = {0: _on_cpu(postprocess(ann(frames)))}
-    passes = simulate(spiking, frames, times, chunk=settings.chunk)
-    for t in times:
-        with meters[t] as meter:
+        exact = ann(frames)
+        found = {0: _on_cpu(postprocess(exact))}
+    passes = simulate(spiking, frames, list(meters), chunk=settings.chunk)
+    for t, meter in meters.items():
+        with meter:
             _, maps = next(passes)
             meter.step(len(batch))
         found[t] = _on_cpu(postprocess(maps))
+        apart = torch.cat([(a - b).flatten() for a, b in zip(maps.maps, exact.maps, strict=True)])
+        squares[t] += apart.square().mean().item() * len(batch)
     next(passes, None)  # lets it forget its potentials
     return found
 

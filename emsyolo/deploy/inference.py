@@ -7,9 +7,11 @@ import copy
 import torch
 
 from emsyolo.convert.fold import fold_normalisation
+from emsyolo.deploy.int8 import to_int8
 from emsyolo.model.detector import Detector
 
 DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
+DTYPES |= {"int8": torch.float32, "int8-bf16": torch.bfloat16}  # of all but the convolutions of spikes
 
 
 def for_inference(detector: Detector, device: torch.device, *, precision: str | int = 32) -> Detector:
@@ -22,10 +24,11 @@ def for_inference(detector: Detector, device: torch.device, *, precision: str | 
     Args:
         detector: on any device; left untouched.
         device: of the copy.
-        precision: `32`, `bf16`, `16`, or `auto`: bf16 where the device computes in it, else 32.
+        precision: `32`, `bf16`, `16`, `int8` or `int8-bf16` (on a CPU: as 32 or bf16, but the convolutions of spikes in
+            8 bits), or `auto`: bf16 where the device computes in it, else 32.
 
     Raises:
-        ValueError: an unknown precision.
+        ValueError: an unknown precision, or int8 elsewhere than on a CPU.
     """
     name = str(precision)
     if name == "auto":
@@ -37,8 +40,12 @@ def for_inference(detector: Detector, device: torch.device, *, precision: str | 
     dtype = DTYPES[name]
     for part in (ready.backbone, ready.neck):
         part.to(dtype)
-    if device.type != "cpu" or dtype == torch.float32:
-        # As for training: oneDNN convolves NCHW faster in bfloat16, channels_last in float32.
+    if name.startswith("int8"):
+        if device.type != "cpu":
+            raise ValueError(f"precision is {name}, which runs on a CPU; the device is {device}; use bf16 or 16")
+        to_int8(ready)
+    if device.type != "cpu" or name != "bf16":
+        # As for training: oneDNN convolves NCHW faster in bfloat16, channels_last in float32; 8 bits are channels_last.
         ready.to(memory_format=torch.channels_last)
     ready.to(device)
     return ready

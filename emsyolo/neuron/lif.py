@@ -124,6 +124,7 @@ class LIF(neuron.LIFNode):
         self.soft_reset = soft_reset
         self.backend = backend
         self.pack = False
+        self.spike_dtype: torch.dtype | None = None  # for inference; None: that of the currents
         self._bits: Tensor | None = None
 
     def extra_repr(self) -> str:
@@ -146,7 +147,7 @@ class LIF(neuron.LIFNode):
             return spikes
         v = self.v if isinstance(self.v, Tensor) else None
         keep = torch.is_grad_enabled() and x_seq.requires_grad
-        spikes, bits, self.v = operator.lif(x_seq, v, *constants, self.soft_reset, keep)
+        spikes, bits, self.v = operator.lif(x_seq, v, *constants, self.soft_reset, keep, self.spike_dtype)
         self._bits = bits if keep and self.pack else None
         return spikes
 

@@ -12,15 +12,15 @@ PARTS = ("clipping", "quantisation", "unevenness", "inherited")
 
 
 def metrics_by_time(path: str | Path, by_time: Mapping[int, Mapping[str, Any]], ann: Mapping[str, Any]) -> Path:
-    """A PNG of mAP, firing rate and energy over T, with the ANN as a dashed line.
+    """A PNG of mAP, firing rate, energy and distance from the ANN's maps over T; dashed: the ANN, and the law 1/T.
 
     Args:
         path: of the picture.
-        by_time: by T `mAP`, `mAP50`, `firing_rate` and `energy` {`snn_mJ`, `ann_mJ`}.
+        by_time: by T `mAP`, `mAP50`, `firing_rate`, `energy` {`snn_mJ`, `ann_mJ`} and `map_error`.
         ann: `mAP` and `mAP50` of the ANN.
     """
-    figure = new_figure(11, 3.6)
-    accuracy, rate, cost = figure.subplots(1, 3)
+    figure = new_figure(13, 3.6)
+    accuracy, rate, cost, apart = figure.subplots(1, 4)
     times = list(by_time)
     plain_axes(accuracy, "Accuracy", "T", "")
     for i, key in enumerate(("mAP50", "mAP")):
@@ -35,7 +35,17 @@ def metrics_by_time(path: str | Path, by_time: Mapping[int, Mapping[str, Any]], 
     cost.plot(times, [by_time[t]["energy"]["snn_mJ"] for t in times], marker="o", color=PALETTE[0])
     cost.axhline(by_time[times[0]]["energy"]["ann_mJ"], color=MUTED, linestyle="--", linewidth=1)
     cost.set_ylim(bottom=0)
-    for axes in (accuracy, rate, cost):
+    plain_axes(apart, "Distance from ANN's maps", "T", "")
+    errors = [by_time[t]["map_error"] for t in times]
+    middle = len(times) // 2
+    law = [errors[middle] * times[middle] / t for t in times]
+    apart.plot(times, errors, marker="o", color=PALETTE[0])
+    apart.plot(times, law, color=MUTED, linestyle="--", linewidth=1, label="slope of 1/T")
+    apart.set_yscale("log")
+    apart.yaxis.set_major_formatter("{x:g}")
+    apart.yaxis.set_minor_formatter("")
+    apart.legend(frameon=False, fontsize=9)
+    for axes in (accuracy, rate, cost, apart):
         axes.set_xscale("log", base=2)
         axes.set_xticks(times, [str(t) for t in times])
     return save(figure, path)

@@ -30,6 +30,8 @@ def test_one_pass_reads_out_at_every_time(script: Run, tmp_path: Path) -> None:
     assert metrics["steps_to"].keys() == {"90", "95", "99"}
     energies = [one["energy"]["snn_mJ"] for one in metrics["by_T"].values()]
     assert energies == sorted(energies)
+    distances = [one["map_error"] for one in metrics["by_T"].values()]
+    assert distances == sorted(distances, reverse=True)
     # The image's convolution and the two maps alone are fed by numbers.
     assert {one["name"] for one in metrics["impure"]} == {"backbone.fine.0.0", "head.maps.0", "head.maps.1"}
     assert len(list(csv.DictReader((out / "errors.csv").open()))) == 17

@@ -45,16 +45,16 @@ def forward(
     surrogate_width: float,
     soft_reset: bool,
     keep: bool,
+    spike_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Spikes, bits for the backward pass (no row of them without `keep`) and last potential, as `operator.lif`."""
     x = rows_of(x)
     rows, real = (x[:1] if x.stride(0) == 0 else x), potential_dtype(x.dtype)
-    spikes = like_rows(x, len(x), x.dtype)
+    spikes = like_rows(x, len(x), spike_dtype or x.dtype)
     bits = like_rows(x, bytes_for(len(x)) if keep else 0, torch.uint8)
     last = like_rows(x, 1, real)
     last = last.zero_() if v is None else last.copy_(v)
     number = np.float64 if real == torch.float64 else np.float32
-    half = x.dtype in ONE_BITS
     shared(
         x[0].numel(),
         SHARE,
@@ -63,7 +63,7 @@ def forward(
         _memory(last)[0],
         _memory(spikes),
         _memory(bits),
-        np.int16(ONE_BITS[x.dtype]) if half else number(1),
+        _one(spikes.dtype),
         number(decay),
         number(v_threshold),
         number(surrogate_width / 2),
@@ -87,8 +87,7 @@ def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float
 def unpack(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     """The spikes `[steps, *]` again, from their bits."""
     spikes = like_rows(bits, steps, dtype)
-    one = np.int16(ONE_BITS[dtype]) if dtype in ONE_BITS else spikes.new_ones(()).numpy()[()]
-    shared(bits[0].numel(), SHARE, _unpack, _memory(bits), _memory(spikes), one)
+    shared(bits[0].numel(), SHARE, _unpack, _memory(bits), _memory(spikes), _one(dtype))
     return spikes
 
 
@@ -257,6 +256,11 @@ def shared(count: int, worth: int, work: Callable[..., None], *arguments: Any) -
 def _threads(process: int) -> ThreadPoolExecutor:
     """The threads of this process; a fork has none of its parent's."""
     return ThreadPoolExecutor(thread_name_prefix="lif")
+
+
+def _one(dtype: torch.dtype) -> Any:
+    """A spike as it is stored; of half precision its bits."""
+    return np.int16(ONE_BITS[dtype]) if dtype in ONE_BITS else torch.ones((), dtype=dtype).numpy()[()]
 
 
 def _memory(x: Tensor) -> NDArray[Any]:

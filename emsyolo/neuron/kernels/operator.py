@@ -25,6 +25,7 @@ def lif(
     surrogate_width: float,
     soft_reset: bool,
     keep: bool,
+    spike_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Spikes of currents; see `emsyolo.neuron.lif.lif` for the equation. The reset is detached.
 
@@ -36,9 +37,10 @@ def lif(
         surrogate_width: > 0.
         soft_reset: a spike takes `v_threshold` from the potential instead of setting it to 0.
         keep: what the backward pass needs.
+        spike_dtype: of the spikes: uint8 for convolutions in 8 bits, on a CPU, without a gradient; None is x's.
 
     Returns:
-        Spikes `[T, N, *]` of x's dtype; bits `[ceil(T/4), N, *]`, uint8 (no row without `keep`): bit t of a byte says
+        Spikes `[T, N, *]`; bits `[ceil(T/4), N, *]`, uint8 (no row without `keep`): bit t of a byte says
         that the neuron fired in its t-th step, bit 4 + t that its potential lay in the window; the potential after
         the last step `[N, *]`, at least float32.
     """
@@ -50,6 +52,7 @@ def lif(
         surrogate_width=surrogate_width,
         soft_reset=soft_reset,
         keep=keep,
+        spike_dtype=spike_dtype,
     )
 
 
@@ -62,7 +65,10 @@ def _(
     surrogate_width: float,
     soft_reset: bool,
     keep: bool,
+    spike_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    if spike_dtype not in (None, x.dtype):
+        raise ValueError(f"emsyolo::lif: spike_dtype is {spike_dtype}; on CUDA spikes are of the currents' dtype")
     return cuda.forward(
         x,
         v,
@@ -83,10 +89,11 @@ def _(
     surrogate_width: float,
     soft_reset: bool,
     keep: bool,
+    spike_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     x = rows_of(x)
     bits = like_rows(x, bytes_for(len(x)) if keep else 0, torch.uint8)
-    return like_rows(x, len(x), x.dtype), bits, like_rows(x, 1, potential_dtype(x.dtype))[0]
+    return like_rows(x, len(x), spike_dtype or x.dtype), bits, like_rows(x, 1, potential_dtype(x.dtype))[0]
 
 
 @torch.library.custom_op("emsyolo::lif_backward", mutates_args=(), device_types="cpu")
@@ -122,7 +129,7 @@ def _(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    _, _, decay, _, width, soft_reset, keep = inputs
+    _, _, decay, _, width, soft_reset, keep, _ = inputs
     if ctx.needs_input_grad[0] and not keep:
         raise ValueError("emsyolo::lif: the currents need a gradient; expected keep=True")
     ctx.decay, ctx.width, ctx.soft_reset = decay, width, soft_reset
@@ -132,7 +139,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tens
 
 def _backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     (bits,) = ctx.saved_tensors
-    return lif_backward(grad, bits, ctx.decay, ctx.width, ctx.soft_reset), *[None] * 6
+    return lif_backward(grad, bits, ctx.decay, ctx.width, ctx.soft_reset), *[None] * 7
 
 
 lif.register_autograd(_backward, setup_context=_setup)

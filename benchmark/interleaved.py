@@ -1,0 +1,56 @@
+"""Timing that benchmarks share: contestants in turns, medians, ratios to a baseline."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from rich.progress import track
+
+Task = Callable[[], Any]
+
+
+def about(args: argparse.Namespace, without: Collection[str]) -> dict[str, Any]:
+    """What a result says of its run: machine, versions, date, settings but for those `without`."""
+    gpu = f", {torch.cuda.get_device_name()}" if args.device == "cuda" else ""
+    return {
+        "machine": f"{platform.processor() or platform.machine()}, {args.threads} threads{gpu}",
+        "versions": {package: version(package) for package in ("torch", "spikingjelly", "numba", "emsyolo")},
+        "date": datetime.now(UTC).date().isoformat(),
+        "settings": {key: value for key, value in vars(args).items() if key not in without},
+    }
+
+
+def interleaved(tasks: dict[str, Task], runs: int, description: str, *, baseline: str) -> dict[str, dict[str, float]]:
+    """Medians in seconds of so many alternating runs, and how many times as fast as the baseline each task is."""
+    for run in track(tasks.values(), description=f"{description}, warming up", transient=True):
+        run()
+        run()
+    times: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in track(range(runs), description=description, transient=True):
+        for name, run in tasks.items():
+            times[name].append(_timed(run))
+    medians = {name: statistics.median(some) for name, some in times.items()}
+    found = {
+        name: {"s": float(f"{one:.4g}"), "speedup": round(medians[baseline] / one, 2)} for name, one in medians.items()
+    }
+    for name, one in found.items():
+        print(f"{description}: {name:32s} {one['s']:9.5f} s  {one['speedup']:5.2f}x {baseline}")
+    return found
+
+
+def _timed(run: Task) -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    run()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start

@@ -6,10 +6,6 @@ and whether its potential lay in the surrogate's window.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import numba
@@ -28,6 +24,7 @@ from emsyolo.neuron.kernels.layout import (
     potential_dtype,
     rows_of,
 )
+from emsyolo.neuron.kernels.team import in_team, shared
 
 # The bits of 1.0 where numpy has no such type or computes in it slowly.
 ONE_BITS = {torch.float16: 0x3C00, torch.bfloat16: 0x3F80}
@@ -59,6 +56,7 @@ def forward(
         x[0].numel(),
         SHARE,
         _forward,
+        _forward_by_all,
         _memory(rows if x.dtype != torch.float16 else rows.float()),
         _memory(last)[0],
         _memory(spikes),
@@ -80,14 +78,15 @@ def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float
     number = np.float64 if real == torch.float64 else np.float32
     later = np.zeros(bits[0].numel(), dtype=number)
     arguments = (number(decay), number(1 / surrogate_width), soft_reset)
-    shared(len(later), SHARE, _backward, _memory(source), _memory(bits), _memory(out), later, *arguments)
+    maps = (_memory(source), _memory(bits), _memory(out))
+    shared(len(later), SHARE, _backward, _backward_by_all, *maps, later, *arguments)
     return out.to(grad.dtype)
 
 
 def unpack(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     """The spikes `[steps, *]` again, from their bits."""
     spikes = like_rows(bits, steps, dtype)
-    shared(bits[0].numel(), SHARE, _unpack, _memory(bits), _memory(spikes), _one(dtype))
+    shared(bits[0].numel(), SHARE, _unpack, _unpack_by_all, _memory(bits), _memory(spikes), _one(dtype))
     return spikes
 
 
@@ -227,35 +226,19 @@ def _unpack(bits: NDArray[Any], spikes: NDArray[Any], one: Any, begin: int, end:
                 out[i] = one if (mark[i] >> shift) & FIRED else zero
 
 
-def shared(count: int, worth: int, work: Callable[..., None], *arguments: Any) -> None:
-    """Do the work on all of `count` things, in as many threads as torch has.
-
-    Not numba's own threads: those on OpenMP end a process that forks, as a data loader does.
-
-    Args:
-        count: of things; `work` gets the arguments and the first and last of its own.
-        worth: so many are worth another thread.
-        work: compiled, without the interpreter's lock.
-        arguments: of the work.
-    """
-    parts = max(1, min(torch.get_num_threads(), count // worth))
-    if parts == 1:
-        work(*arguments, 0, count)
-        return
-    size = -(-count // parts)
-    rest = [
-        _threads(os.getpid()).submit(work, *arguments, begin, min(begin + size, count))
-        for begin in range(size, count, size)
-    ]
-    work(*arguments, 0, size)
-    for part in rest:
-        part.result()
+@numba.njit(cache=True, nogil=True)
+def _forward_by_all(count: int, threads: int, *arguments: Any) -> None:
+    in_team(_forward, count, threads, arguments)  # type: ignore[call-arg]
 
 
-@cache
-def _threads(process: int) -> ThreadPoolExecutor:
-    """The threads of this process; a fork has none of its parent's."""
-    return ThreadPoolExecutor(thread_name_prefix="lif")
+@numba.njit(cache=True, nogil=True)
+def _backward_by_all(count: int, threads: int, *arguments: Any) -> None:
+    in_team(_backward, count, threads, arguments)  # type: ignore[call-arg]
+
+
+@numba.njit(cache=True, nogil=True)
+def _unpack_by_all(count: int, threads: int, *arguments: Any) -> None:
+    in_team(_unpack, count, threads, arguments)  # type: ignore[call-arg]
 
 
 def _one(dtype: torch.dtype) -> Any:

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from emsyolo.neuron.kernels.compiled import ONE_BITS, _load, shared
+from emsyolo.neuron.kernels.compiled import ONE_BITS, _load
+from emsyolo.neuron.kernels.team import in_team, shared
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
@@ -35,7 +36,7 @@ def forward(x: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
     x, inner = _dense(x)
     y, winners = outputs(x, keep)
     planes = _planes(x, inner)
-    shared(len(planes), 1, _forward, planes, _planes(y, inner), _planes(winners, inner))
+    shared(len(planes), 1, _forward, _forward_by_all, planes, _planes(y, inner), _planes(winners, inner))
     return y, winners
 
 
@@ -47,7 +48,7 @@ def backward(grad: Tensor, winners: Tensor, height: int, width: int) -> Tensor:
     if height % 2 or width % 2:
         out.zero_()
     planes = _planes(out, inner)
-    shared(len(planes), 1, _backward, _planes(source, inner), _planes(winners, inner), planes)
+    shared(len(planes), 1, _backward, _backward_by_all, _planes(source, inner), _planes(winners, inner), planes)
     return out
 
 
@@ -126,3 +127,13 @@ def _backward(grad: NDArray[Any], winners: NDArray[Any], out: NDArray[Any], begi
                     upper[2 * i + 1, c] = g if winner == 1 else zero
                     lower[2 * i, c] = g if winner == 2 else zero
                     lower[2 * i + 1, c] = g if winner == 3 else zero
+
+
+@numba.njit(cache=True, nogil=True)
+def _forward_by_all(count: int, threads: int, *arguments: Any) -> None:
+    in_team(_forward, count, threads, arguments)  # type: ignore[call-arg]
+
+
+@numba.njit(cache=True, nogil=True)
+def _backward_by_all(count: int, threads: int, *arguments: Any) -> None:
+    in_team(_backward, count, threads, arguments)  # type: ignore[call-arg]

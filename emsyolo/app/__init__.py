@@ -2,8 +2,9 @@
 
 from emsyolo.app.build import build_detector
 from emsyolo.app.evaluate import evaluate
+from emsyolo.app.export import export
 from emsyolo.app.predict import predict
 from emsyolo.app.run import run
 from emsyolo.app.train import train
 
-__all__ = ["build_detector", "evaluate", "predict", "run", "train"]
+__all__ = ["build_detector", "evaluate", "export", "predict", "run", "train"]

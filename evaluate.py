@@ -7,9 +7,9 @@ from emsyolo import app
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> float | None:
     """Compose, load, measure."""
-    app.run(app.evaluate, cfg)
+    return app.run(app.evaluate, cfg)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from emsyolo import app
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> float | None:
     """Compose, train, measure."""
-    app.run(app.train, cfg)
+    return app.run(app.train, cfg)
 
 
 if __name__ == "__main__":

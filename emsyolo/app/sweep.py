@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 from pathlib import Path
@@ -22,7 +23,7 @@ class SweepSummary(Callback):
     """A Hydra callback; it reads the runs' files, so that it serves any launcher."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Write `sweep.png` and `sweep.json` beside the runs, and print the table."""
+        """Write `sweep.png`, `sweep.csv` and `sweep.json` beside the runs, and print the table."""
         folder = Path(config.hydra.sweep.dir)
         # A sweep over models or data sets lies in several folders of the same time.
         runs = sorted(folder.parents[2].glob(f"*/*/{folder.name}/*/overrides.yaml"), key=_number)
@@ -39,6 +40,10 @@ class SweepSummary(Callback):
             rows.append({**row, "folder": str(path.parent)})
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "sweep.json").write_text(json.dumps(rows, indent=1) + "\n")
+        with (folder / "sweep.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
+            writer.writeheader()
+            writer.writerows(rows)
         Console().print(sweep_table(rows, keys))
         done = [row for row in rows if "failed" not in row]
         for row in rows:

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 
-from emsyolo.report.style import INK, MUTED, PALETTE, new_figure, plain_axes, save
+from emsyolo.report.style import INK, MUTED, PALETTE, ink_on, new_figure, plain_axes, save
 
 PAPER = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}  # keeps text off lines
 
@@ -18,8 +20,8 @@ def sweep_summary(
 ) -> Path:
     """A PNG of a metric against what a sweep varied.
 
-    One key with numbers gives a line; several keys, or words, a bar for each run. A run without the metric (it failed)
-    is named as such.
+    One key with numbers gives a line, two keys of which each value met each other a heat map; else there is a bar for
+    each run. A run without the metric (it failed) is named as such.
 
     Args:
         path: of the picture.
@@ -41,6 +43,9 @@ def sweep_summary(
     if len(keys) == 1 and len(known) == len(rows):
         figure = new_figure(6.4, 4.2)
         _line(figure.subplots(), known, [row.get(metric) for row in rows], keys[0], metric)
+    elif len(keys) == 2 and (grid := _grid(rows, keys)) is not None:
+        figure = new_figure(1.0 * len(grid[1]) + 3, 0.6 * len(grid[0]) + 1.6)
+        _heat(figure.subplots(), rows, keys, metric, *grid)
     else:
         figure = new_figure(8, 0.34 * len(rows) + 1.4)
         _bars(figure.subplots(), rows, keys, metric)
@@ -72,6 +77,37 @@ def _line(axes: Axes, values: Sequence[float], results: Sequence[float | None], 
     if len(set(values)) <= 10:
         axes.set_xticks(sorted(set(values)), [f"{x:g}" for x in sorted(set(values))])
     axes.margins(x=0.08, y=0.18)
+
+
+def _grid(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> tuple[list[Any], list[Any]] | None:
+    """The values of both keys, in order, if every pair of them is one run's and neither key has one value alone."""
+    pairs = [tuple(row[key] for key in keys) for row in rows]
+    first, second = (list(dict.fromkeys(pair[i] for pair in pairs)) for i in (0, 1))
+    if len(set(pairs)) != len(pairs) or len(pairs) != len(first) * len(second) or min(len(first), len(second)) < 2:
+        return None
+    ordered = [sorted(one, key=float) if all(_number(v) is not None for v in one) else one for one in (first, second)]
+    return ordered[0], ordered[1]
+
+
+def _heat(
+    axes: Axes,
+    rows: Sequence[Mapping[str, Any]],
+    keys: Sequence[str],
+    metric: str,
+    first: Sequence[Any],
+    second: Sequence[Any],
+) -> None:
+    by_pair = {(row[keys[0]], row[keys[1]]): row.get(metric) for row in rows}
+    values = np.array([[np.nan if by_pair[a, b] is None else by_pair[a, b] for b in second] for a in first])
+    image = axes.imshow(values, cmap="viridis", aspect="auto")
+    plain_axes(axes, f"{metric} by {' and '.join(keys)}", keys[1], keys[0])
+    colours = image.to_rgba(values)
+    for (i, j), value in np.ndenumerate(values):
+        ink, text = (MUTED, "failed") if np.isnan(value) else (ink_on(to_hex(tuple(colours[i, j]))), f"{value:.3f}")
+        axes.text(j, i, text, ha="center", va="center", fontsize=10, color=ink)
+    axes.set_xticks(range(len(second)), [str(one) for one in second])
+    axes.set_yticks(range(len(first)), [str(one) for one in first])
+    axes.grid(visible=False)
 
 
 def _bars(axes: Axes, rows: Sequence[Mapping[str, Any]], keys: Sequence[str], metric: str) -> None:

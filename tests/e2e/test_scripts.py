@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from e2e_settings import ROOT, TINY, Run
 from torchvision.io import write_png
 
@@ -112,7 +113,31 @@ def test_sweep_goes_on_after_a_failure_and_ends_with_table_and_plot(script: Run,
     for n, threshold in (("0", "0.3"), ("2", "0.7")):
         assert f"v_threshold: {threshold}" in (folder / n / "config.yaml").read_text()
     assert (folder / "sweep.png").stat().st_size > 0
+    assert [row["neuron.v_threshold"] for row in csv.DictReader((folder / "sweep.csv").open())] == ["0.3", "-1", "0.7"]
     assert "v_threshold" in done.stdout
+
+
+def test_search_takes_the_metric_and_goes_on_after_a_failure(script: Run, tmp_path: Path) -> None:
+    script(
+        "train.py", "-m", "hparams_search=optuna", "hydra.sweeper.n_trials=4", "model.depth=choice(7,10)", *TINY,
+        "trainer.max_epochs=1", "T=1", "dataset.limit=8",
+    )  # fmt: skip
+    folder = only(tmp_path / "runs", "digits/ems_small/*")
+    rows = json.loads((folder / "sweep.json").read_text())
+    assert len({row["neuron.v_threshold"] for row in rows}) == 4
+    assert {row["model.depth"] for row in rows} == {7, 10}
+    assert all(("failed" in row) == (row["model.depth"] == 7) for row in rows)
+    best = yaml.safe_load((folder / "optimization_results.yaml").read_text())
+    assert best["best_value"] == max(row["mAP"] for row in rows if "mAP" in row)
+
+
+def test_runs_of_a_sweep_may_be_processes(script: Run, tmp_path: Path) -> None:
+    script(
+        "train.py", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1", *TINY, "dataset.limit=8",
+        "trainer.max_epochs=1", "T=1",
+    )  # fmt: skip
+    folder = only(tmp_path / "runs", "digits/ems_small/*")
+    assert [row["seed"] for row in json.loads((folder / "sweep.json").read_text())] == [0, 1]
 
 
 def weights(run: Path) -> dict[str, Any]:

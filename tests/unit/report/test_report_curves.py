@@ -91,6 +91,17 @@ def test_sweep_over_numbers_is_a_line_and_else_bars(tmp_path: Path) -> None:
     assert runs[-1] / runs[0] == pytest.approx(3, abs=0.1)
 
 
+def test_sweep_over_two_keys_is_a_heat_map(tmp_path: Path) -> None:
+    rows = [
+        {"neuron.v_threshold": v, "neuron.decay": d, "mAP": None if (v, d) == (0.5, 0.25) else v * d}
+        for v in (0.7, 0.3, 0.5)
+        for d in (0.25, 0.5)
+    ]
+    picture = sweep_summary(tmp_path / "a.png", rows, ["neuron.v_threshold", "neuron.decay"])
+    bars = sweep_summary(tmp_path / "b.png", rows[:-1], ["neuron.v_threshold", "neuron.decay"])
+    assert imread(picture).shape != imread(bars).shape
+
+
 def test_sweep_is_checked(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="0 runs"):
         sweep_summary(tmp_path / "x.png", [], ["T"])

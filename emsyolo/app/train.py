@@ -9,6 +9,7 @@ from typing import Any
 import lightning
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from emsyolo.app.build import data_of, detector_of, device_of, fit_to_data, plain
@@ -34,6 +35,9 @@ def train(cfg: DictConfig) -> float:
     """
     choices = HydraConfig.get().runtime.choices
     out = Path(HydraConfig.get().runtime.output_dir)
+    first = getattr(rank_zero_only, "rank", 0) == 0
+    if not first:  # of several processes one speaks and writes
+        logging.getLogger().setLevel(logging.WARNING)
     resume = None
     facts = {"dataset": choices["dataset"], "model": choices["model"]}
     if cfg.resume is not None:
@@ -45,11 +49,13 @@ def train(cfg: DictConfig) -> float:
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     data = data_of(cfg)
     fit_to_data(cfg, data)
-    OmegaConf.save(cfg, out / "config.yaml")
+    if first:
+        OmegaConf.save(cfg, out / "config.yaml")
     module = _module(cfg)
     if cfg.weights is not None and resume is None:
         load_weights(module.detector, read_weights(Path(cfg.weights)))
-    _announce(cfg, data, module, out)
+    if first:
+        _announce(cfg, data, module, out)
 
     hyperparameters = {"config": plain(cfg), "class_names": list(data.class_names), **facts}
     postprocess = instantiate(cfg.postprocess)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 
 from emsyolo.dataset.event.box_filter import BoxFilter
+from emsyolo.distributed import gathered
 from emsyolo.evaluator.matching import DetectionEval
 from emsyolo.types import Detections, Sample
 
@@ -77,6 +78,12 @@ class CocoEvaluator:
             if sample.id not in self._ids:
                 raise ValueError(f"sample {sample.name!r} has id {sample.id}; expected the id of an image of the truth")
             self.found.setdefault(sample.id, _rows(one.to_original(sample)))
+
+    def gather(self) -> None:
+        """Add what the other processes found; each image counts once."""
+        for found in gathered(self.found):
+            for image, rows in found.items():
+                self.found.setdefault(image, rows)
 
     def compute(self) -> dict[str, Any]:
         """The metrics, each in 0..1 or None where there is no true box to find.

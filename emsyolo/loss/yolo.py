@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torchvision.ops import box_convert, complete_box_iou_loss
 
+from emsyolo.distributed import summed, world_size
 from emsyolo.loss.assign import assign, flatten_targets
 from emsyolo.types import HeadMaps, Targets
 
@@ -45,10 +46,9 @@ class YOLOLoss:
         image, boxes, labels = flatten_targets(targets, maps[0].device)
         boxes = boxes.to(maps[0].dtype)
         parts = {name: maps[0].new_zeros(()) for name in ("box", "objectness", "class")}
-        levels = zip(maps, head_maps.strides, head_maps.anchors, LEVEL_BALANCE[len(maps)], strict=True)
-        for raw, stride, anchors, balance in levels:
-            classes = raw.shape[-1] - 5
-            m = assign(
+        levels = list(zip(maps, head_maps.strides, head_maps.anchors, strict=True))
+        matches = [
+            assign(
                 image,
                 boxes,
                 labels,
@@ -57,6 +57,14 @@ class YOLOLoss:
                 size_hw=(raw.shape[2], raw.shape[3]),
                 ratio=self.anchor_ratio,
             )
+            for raw, stride, anchors in levels
+        ]
+        # Several processes divide by their mean number of matches, so that the mean of their losses is that of all.
+        counts = summed(torch.tensor([float(len(m.labels)) for m in matches], device=maps[0].device)) / world_size()
+        for (raw, stride, anchors), m, count, balance in zip(
+            levels, matches, counts.to(maps[0].dtype), LEVEL_BALANCE[len(maps)], strict=True
+        ):
+            classes = raw.shape[-1] - 5
             objectness = raw.new_zeros(raw.shape[:-1])
             if len(m.labels):
                 place = (m.image, m.anchor, m.row, m.column)
@@ -64,14 +72,15 @@ class YOLOLoss:
                 miss = complete_box_iou_loss(
                     box_convert(predicted, "cxcywh", "xyxy"), box_convert(m.boxes_xywh, "cxcywh", "xyxy")
                 )
-                parts["box"] = parts["box"] + miss.mean()
+                parts["box"] = parts["box"] + miss.sum() / count
                 ciou = (1 - miss.detach()).clamp(min=0)
                 flat = torch.stack(place).T @ torch.tensor(objectness.stride(), device=raw.device)
                 objectness.view(-1).scatter_reduce_(0, flat, ciou, "amax")
                 if classes > 1:
                     truth = torch.zeros_like(raw[..., 5:][place])
                     truth[torch.arange(len(m.labels)), m.labels] = 1
-                    parts["class"] = parts["class"] + bce(raw[..., 5:][place], truth)
+                    every = bce(raw[..., 5:][place], truth, reduction="sum")
+                    parts["class"] = parts["class"] + every / (count * classes)
             parts["objectness"] = parts["objectness"] + balance * bce(raw[..., 4], objectness)
 
         share = 3 / len(maps)

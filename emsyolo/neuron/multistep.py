@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from spikingjelly.activation_based import base, functional
 from torch import Tensor, nn
 
+from emsyolo.distributed import summed, world_size
 from emsyolo.neuron.lif import LIF
 from emsyolo.neuron.packed import SpikeConv2d
 
@@ -49,6 +51,9 @@ class TdBN(nn.BatchNorm2d):
     multiplies by `alpha * v_threshold` at every step: as in the published code and SpikingJelly, the trainable weight
     only starts there, which is the same family of functions.
 
+    Where several processes train together, statistics are those of all their samples (torch's SyncBatchNorm would do
+    the same, but not on a CPU).
+
     Args:
         channels: C.
         v_threshold: of the neurons that follow.
@@ -63,12 +68,38 @@ class TdBN(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[T*N, C, H, W]` in and out."""
+        if self.training and world_size() > 1:
+            return self._over_processes(x)
         if self.training and not self.counting:
             statistics = self.running_mean, self.running_var
             return nn.functional.batch_norm(
                 x, *statistics, self.weight, self.bias, training=True, momentum=0.0, eps=self.eps
             )
         return super().forward(x)
+
+    def _over_processes(self, x: Tensor) -> Tensor:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        exact = x.to(torch.promote_types(x.dtype, torch.float32))
+        # Sums of squares lose digits where the mean is far from 0; near the running mean it is not.
+        near = self.running_mean.detach().clone().to(exact.dtype)
+        centred = exact - near.view(1, -1, 1, 1)
+        count = centred.new_full((1,), x.numel() / x.shape[1])
+        sums = summed(torch.cat((centred.sum(dim=(0, 2, 3)), centred.square().sum(dim=(0, 2, 3)), count)))
+        total = sums[-1].detach()
+        offset, square = (sums[:-1] / total).chunk(2)
+        variance = (square - offset.square()).clamp(min=0)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        out = (centred - offset.view(1, -1, 1, 1)) * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        if self.counting:
+            with torch.no_grad():
+                self.running_mean.lerp_((near + offset).to(self.running_mean.dtype), self.momentum)
+                unbiased = variance * total / (total - 1).clamp(min=1)
+                self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+                if self.num_batches_tracked is not None:
+                    self.num_batches_tracked.add_(1)
+        return out.to(x.dtype)
 
 
 def reset(network: nn.Module) -> None:

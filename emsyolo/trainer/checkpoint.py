@@ -69,7 +69,12 @@ class LastCheckpoint(Checkpoint):
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.path)
         self._saved_at = time.monotonic()
-        self._stopping = self._signal is not None
+        self._stopping = self._any(trainer, self._signal is not None)
+
+    @staticmethod
+    def _any(trainer: Trainer, here: bool) -> bool:
+        """Whether it is so in any process: all must save, and stop, after the same batch."""
+        return trainer.strategy.reduce_boolean_decision(here, all=False) if trainer.world_size > 1 else here
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Stop after a save that was asked for; not within it, for loggers still write the step that led to it."""
@@ -82,7 +87,7 @@ class LastCheckpoint(Checkpoint):
         """Save if asked to stop, or if the last save is too long ago."""
         ends_epoch = trainer.is_last_batch  # the validation that follows ends with a save
         due = time.monotonic() - self._saved_at > 60 * self.minutes
-        if (self._signal is not None or due) and not ends_epoch:
+        if self._any(trainer, self._signal is not None or due) and not ends_epoch:
             self._save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

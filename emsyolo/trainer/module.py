@@ -43,8 +43,8 @@ class DetectionModule(lightning.LightningModule):
                 "trainer.precision=16-mixed, use bf16-mixed; resume=last goes on from the last good checkpoint"
             )
         self.log_dict({f"train/{name}": value for name, value in parts.items()}, batch_size=len(batch))
-        # Published: gradients of accumulated batches are summed; Lightning averages them.
-        return parts["loss"] * self.trainer.accumulate_grad_batches
+        # Published: gradients of accumulated batches and of several processes are summed; Lightning averages them.
+        return parts["loss"] * self.trainer.accumulate_grad_batches * self.trainer.world_size
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, HeadMaps]:
         """The head maps of one batch, for the callbacks that measure."""

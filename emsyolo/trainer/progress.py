@@ -49,10 +49,11 @@ class Validate(Callback):
         self.evaluator.update(self.postprocess(maps), batch.samples)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compute and log."""
+        """Compute, over all processes, and log."""
+        self.evaluator.gather()
         metrics = self.evaluator.compute()
         for name in ("mAP", "mAP50", "mAP75"):
-            pl_module.log(f"val/{name}", metrics[name] or 0.0)
+            pl_module.log(f"val/{name}", metrics[name] or 0.0, sync_dist=True)
 
 
 class Progress(RichProgressBar):

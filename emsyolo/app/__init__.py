@@ -1,10 +1,11 @@
-"""From configs to objects: with the scripts, the only reader of Hydra. Python users enter by `build_detector`."""
+"""From configs to objects: with the scripts, the only reader of Hydra. Python users enter by `call` and `load_detector`."""
 
 from emsyolo.app.build import build_detector
 from emsyolo.app.evaluate import evaluate
 from emsyolo.app.export import export
 from emsyolo.app.predict import predict
+from emsyolo.app.python import call, load_detector
 from emsyolo.app.run import run
 from emsyolo.app.train import train
 
-__all__ = ["build_detector", "evaluate", "export", "predict", "run", "train"]
+__all__ = ["build_detector", "call", "evaluate", "export", "load_detector", "predict", "run", "train"]

@@ -19,16 +19,18 @@ from emsyolo.app.convert import measure_conversion
 from emsyolo.app.measure import measure
 from emsyolo.convert.converter import is_conventional
 from emsyolo.deploy.inference import for_inference
+from emsyolo.report.page import page
 from emsyolo.weights.checkpoint import load_weights
 
+EXTREMES = 8  # best and worst images in a report
 log = logging.getLogger(__name__)
 
 
-def evaluate(cfg: DictConfig) -> float:
+def evaluate(cfg: DictConfig) -> dict[str, Any]:
     """Measure a checkpoint on the validation set; files go to `runs/<dataset>/<model>/<time>/`.
 
     Returns:
-        mAP.
+        What is written to `metrics.json`.
 
     Raises:
         ValueError: the data set's classes are not those that the checkpoint was trained on.
@@ -73,5 +75,10 @@ def evaluate(cfg: DictConfig) -> float:
         raise ValueError(f"T={times}: several T in one pass are for a detector trained as an ANN; type -m T=1,2,4")
     else:
         ready = for_inference(detector, device, precision=cfg.precision)
-        metrics = measure(ready, data, postprocess, sheet_images=cfg.sheet_images, compiled=cfg.compile, **shared)
-    return float(metrics["mAP"] or 0.0)
+        metrics = measure(
+            ready, data, postprocess, sheet_images=cfg.sheet_images, compiled=cfg.compile,
+            extremes=EXTREMES if cfg.report else 0, **shared,
+        )  # fmt: skip
+    if cfg.report:
+        log.info("written: %s", page(out))
+    return metrics

@@ -19,6 +19,7 @@ from emsyolo.dataset.datamodule import DataModule
 from emsyolo.evaluator.activity import ActivityMeter
 from emsyolo.evaluator.coco import CocoEvaluator
 from emsyolo.evaluator.op_count import energy_beside_spikingjelly
+from emsyolo.evaluator.per_image import image_f1
 from emsyolo.evaluator.speed import measure_speed
 from emsyolo.model.detector import Detector
 from emsyolo.model.postprocess import Postprocess
@@ -63,6 +64,7 @@ def measure(
     compiled: bool = False,
     score_threshold: float = 0.3,
     sheet_images: int = 16,
+    extremes: int = 0,
 ) -> dict[str, Any]:
     """Evaluate, print a table, and write `metrics.json` and pictures.
 
@@ -78,6 +80,7 @@ def measure(
         compiled: measure the speed of the detector after `torch.compile`; all else is counted without it.
         score_threshold: of the boxes on the contact sheet.
         sheet_images: number of images on the contact sheet.
+        extremes: so many of the best and of the worst images are drawn, too.
 
     Returns:
         What is written to `metrics.json`.
@@ -90,6 +93,7 @@ def measure(
     # Spread over the set, for the first samples may all be of one recording.
     chosen = set(np.linspace(0, len(data.val) - 1, min(sheet_images, len(data.val))).round().astype(int).tolist())
     seen = 0
+    ranked: list[tuple[float, int, Tensor, Detections, Targets]] = []
     loader = data.val_loader()
     with ActivityMeter(detector) as meter:
         for batch in track(loader, description="evaluating", transient=True):
@@ -101,6 +105,11 @@ def measure(
             for i in range(len(batch)):
                 if seen + i in chosen:
                     shown.add(batch.frames[:, i], found[i], batch.targets[i])
+                if extremes:
+                    score = image_f1(found[i], batch.targets[i], score_threshold=score_threshold)
+                    ranked.append((score, seen + i, batch.frames[:, i].clone(), found[i], batch.targets[i]))
+            ranked.sort(key=lambda one: one[:2])
+            del ranked[extremes : max(extremes, len(ranked) - extremes)]  # what is neither best nor worst
             seen += len(batch)
 
     fast = torch.compile(detector) if compiled else detector
@@ -132,6 +141,15 @@ def measure(
         data.class_names,
         score_threshold=score_threshold,
     )
+    for name, some in (("worst", ranked[:extremes]), ("best", ranked[::-1][:extremes])):
+        sheet = Shown()
+        for _, _, frames, detections, truth in some:
+            sheet.add(frames, detections, truth)
+        if extremes:
+            contact_sheet(
+                out / f"{name}.png", sheet.images, sheet.detections, sheet.truths, data.class_names,
+                score_threshold=score_threshold,
+            )  # fmt: skip
     precision_recall_curves(out / "precision_recall.png", *evaluator.precision_recall())
     firing_rates(out / "firing_rates.png", metrics["layers"])
     console = Console(width=None if sys.stdout.isatty() else 110)  # a log file would cut names at 80

@@ -20,6 +20,8 @@ from emsyolo.app.checkpoint import find_checkpoint
 from emsyolo.app.config import with_checkpoint
 from emsyolo.app.stream import SUFFIXES as RECORDINGS
 from emsyolo.app.stream import predict_stream
+from emsyolo.app.video import SUFFIXES as VIDEOS
+from emsyolo.app.video import predict_video
 from emsyolo.dataset.datamodule import collate
 from emsyolo.deploy.inference import for_inference
 from emsyolo.report.boxes import draw_boxes
@@ -63,9 +65,12 @@ def _samples(paths: list[Path]) -> Iterator[Sample]:
 
 @torch.inference_mode()
 def predict(cfg: DictConfig) -> None:
-    """Detect in an image, in each image of a folder or along a recording; write pictures and `predictions.json`."""
+    """Detect in images, a video or along a recording; write pictures and `predictions.json`."""
     source = Path(cfg.source)
-    paths = [] if source.suffix in RECORDINGS else image_paths(source)
+    on_frames = {**dict.fromkeys(RECORDINGS, predict_stream), **dict.fromkeys(VIDEOS, predict_video)}.get(
+        source.suffix.lower()
+    )
+    paths = [] if on_frames else image_paths(source)
     weights = find_checkpoint(cfg)
     cfg = with_checkpoint(cfg, weights)
     class_names = weights.config["class_names"]
@@ -76,9 +81,9 @@ def predict(cfg: DictConfig) -> None:
     if cfg.compile:
         detector.compile()
     out = Path(cfg.out or Path(cfg.runs_dir) / "predict" / time.strftime("%Y-%m-%d_%H-%M-%S"))
-    if source.suffix in RECORDINGS:
+    if on_frames:
         log.info("checkpoint %s (model %s)", weights.path, weights.config["model"])
-        predict_stream(cfg, detector, class_names, source, out)
+        on_frames(cfg, detector, class_names, source, out)
         return
     postprocess = instantiate(cfg.postprocess)
     fit = data_of(cfg).fit

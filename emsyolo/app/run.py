@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
@@ -20,8 +21,10 @@ log = logging.getLogger(__name__)
 USER_ERRORS = (ValueError, OSError, InstantiationException, OmegaConfBaseException)
 
 
-def run(task: Callable[[DictConfig], float | None], cfg: DictConfig) -> float | None:
-    """Do a task; ends the program with status 1 and one line if it fails by its input, 130 if it is interrupted.
+def run(task: Callable[[DictConfig], Mapping[str, Any] | None], cfg: DictConfig) -> float | None:
+    """Do a task, and give its mAP if it measures one, which a sweeper may optimise.
+
+    Ends the program with status 1 and one line if it fails by its input, 130 if it is interrupted.
 
     In a multirun the failure is recorded in the run's folder (`error.txt`) and the sweep goes on with the next run.
     """
@@ -33,7 +36,8 @@ def run(task: Callable[[DictConfig], float | None], cfg: DictConfig) -> float | 
         (out / "overrides.yaml").write_text(yaml.safe_dump(list(hydra_config.overrides.task)))
     try:
         check_protocol()
-        return task(cfg)
+        metrics = task(cfg)
+        return None if metrics is None else float(metrics.get("mAP") or 0.0)
     except KeyboardInterrupt:
         log.info("interrupted; resume=last goes on")
         sys.exit(130)

@@ -55,10 +55,11 @@ class SweepSummary(Callback):
 
 
 def _figures(path: Path) -> dict[str, Any]:
-    """The single figures of a metrics.json, energies flattened."""
+    """The single figures of a metrics.json, energies flattened, impure convolutions added up."""
     metrics = json.loads(path.read_text())
     energy = {f"energy_{key.removeprefix('snn_')}": value for key, value in metrics["energy"].items()}
-    return {key: value for key, value in metrics.items() if not isinstance(value, (dict, list))} | energy
+    purity = {"non_spike_macs": sum(row["macs"] for row in metrics["impure"])}
+    return {key: value for key, value in metrics.items() if not isinstance(value, (dict, list))} | energy | purity
 
 
 def _number(path: Path) -> int:

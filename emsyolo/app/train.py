@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,11 @@ from emsyolo.weights.checkpoint import load_weights, read_weights, save_weights
 log = logging.getLogger(__name__)
 
 
-def train(cfg: DictConfig) -> float:
+def train(cfg: DictConfig) -> dict[str, Any]:
     """Train, measure the best weights, and write both into the run's folder.
 
     Returns:
-        mAP of the best weights, which a sweeper may optimise.
+        What is written to `metrics.json`; nothing in all processes but the first.
     """
     choices = HydraConfig.get().runtime.choices
     out = Path(HydraConfig.get().runtime.output_dir)
@@ -39,7 +40,7 @@ def train(cfg: DictConfig) -> float:
     if not first:  # of several processes one speaks and writes
         logging.getLogger().setLevel(logging.WARNING)
     resume = None
-    facts = {"dataset": choices["dataset"], "model": choices["model"]}
+    facts: dict[str, Any] = {"dataset": choices["dataset"], "model": choices["model"]}
     if cfg.resume is not None:
         resume = resumed_checkpoint(Path(cfg.runs_dir), cfg.resume, facts["dataset"], facts["model"])
         weights = read_weights(resume)
@@ -66,9 +67,11 @@ def train(cfg: DictConfig) -> float:
         evaluator=lambda: CocoEvaluator(truth, data.class_names, data.box_filter),
         postprocess=postprocess,
     )
+    began = time.monotonic()
     fit(trainer, module, data, resume)
+    facts["training_s"] = round(time.monotonic() - began, 1)
     if not trainer.is_global_zero:
-        return 0.0
+        return {}
     return _finish(cfg, data, module, out, hyperparameters, facts)
 
 
@@ -95,8 +98,8 @@ def _finish(
     module: DetectionModule,
     out: Path,
     hyperparameters: dict[str, Any],
-    facts: dict[str, str],
-) -> float:
+    facts: dict[str, Any],
+) -> dict[str, Any]:
     """Measure the best checkpoint, write it as safetensors, and draw the curves."""
     best = out / "checkpoints" / BEST
     if not best.exists():  # a training cut short before its first validation
@@ -108,7 +111,7 @@ def _finish(
     save_weights(shared, detector, hyperparameters)
     if (out / "metrics.csv").exists():
         training_curves(out / "training.png", out / "metrics.csv")
-    metrics = measure(
+    return measure(
         for_inference(detector, device_of("auto")),
         data,
         instantiate(cfg.postprocess),
@@ -116,4 +119,3 @@ def _finish(
         facts={"checkpoint": str(shared), **facts},
         **cfg.energy,
     )
-    return float(metrics["mAP"] or 0.0)

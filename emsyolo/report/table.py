@@ -11,6 +11,7 @@ from rich.table import Table
 
 NOTHING = "-"
 SWEEP_METRICS = ("mAP", "mAP50", "mAP75", "firing_rate", "energy_mJ", "energy_ratio")
+SWEEP_COUNTS = ("non_spike_macs", "parameters", "training_s")  # shown like "29.7 M"
 
 
 def metrics_table(metrics: Mapping[str, Any]) -> Table:
@@ -37,23 +38,24 @@ def layers_table(metrics: Mapping[str, Any]) -> Table:
         table.add_row(
             escape(layer["name"]),
             "spikes" if layer["binary"] else "[yellow]numbers[/]",
-            _percent(layer["firing_rate"]),
-            _count(layer["macs"]),
-            _count(layer["synops"]),
+            percent(layer["firing_rate"]),
+            count(layer["macs"]),
+            count(layer["synops"]),
         )
     return table
 
 
 def sweep_table(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Table:
     """The runs of a sweep: what was varied, and the metrics that at least one of them has; the best mAP is bold."""
-    shown = [name for name in SWEEP_METRICS if any(row.get(name) is not None for row in rows)]
+    shown = [name for name in (*SWEEP_METRICS, *SWEEP_COUNTS) if any(row.get(name) is not None for row in rows)]
     known = [row["mAP"] for row in rows if row.get("mAP") is not None]
     table = Table(title="Sweep", box=box.SIMPLE_HEAD, title_justify="left")
     for heading in (*keys, *shown):
         table.add_column(heading, justify="right" if heading in shown else "left")
     for row in rows:
         is_best = bool(known) and row.get("mAP") == max(known)
-        cells = [escape(str(row.get(key, NOTHING))) for key in keys] + [_decimal(row.get(name)) for name in shown]
+        figures = [decimal(row.get(name)) if name in SWEEP_METRICS else count(row.get(name)) for name in shown]
+        cells = [*(escape(str(row.get(key, NOTHING))) for key in keys), *figures]
         table.add_row(*cells, style="bold" if is_best else None)
     return table
 
@@ -64,10 +66,10 @@ def by_time_table(by_time: Mapping[int, Mapping[str, Any]], ann: Mapping[str, An
     for heading in ("T", "mAP", "mAP50", "mAP75", "firing rate", "energy, mJ", "of the ANN's"):
         table.add_column(heading, justify="right")
     for t, one in by_time.items():
-        scores = [_decimal(one[key]) for key in ("mAP", "mAP50", "mAP75")]
+        scores = [decimal(one[key]) for key in ("mAP", "mAP50", "mAP75")]
         cost = one["energy"]
-        table.add_row(str(t), *scores, _percent(one["firing_rate"]), _decimal(cost["snn_mJ"]), _decimal(cost["ratio"]))
-    table.add_row("ANN", *(_decimal(ann[key]) for key in ("mAP", "mAP50", "mAP75")), NOTHING, NOTHING, NOTHING)
+        table.add_row(str(t), *scores, percent(one["firing_rate"]), decimal(cost["snn_mJ"]), decimal(cost["ratio"]))
+    table.add_row("ANN", *(decimal(ann[key]) for key in ("mAP", "mAP50", "mAP75")), NOTHING, NOTHING, NOTHING)
     return table
 
 
@@ -84,12 +86,12 @@ def op_count_table(beside: Mapping[str, Any]) -> Table:
         show_footer=True,
     )
     columns = ("synaptic operations", "MACs", "SpikingJelly: ACs", "MACs")
-    footers = (_decimal(beside["ours_mJ"]), "", _decimal(theirs["convolutions_mJ"]), "")
+    footers = (decimal(beside["ours_mJ"]), "", decimal(theirs["convolutions_mJ"]), "")
     table.add_column("convolution", "energy, mJ", overflow="fold")
     for heading, footer in zip(columns, footers, strict=True):
         table.add_column(heading, footer, justify="right")
     for row in beside["layers"]:
-        table.add_row(escape(row["name"]), *(_count(value) for key, value in row.items() if key != "name"))
+        table.add_row(escape(row["name"]), *(count(value) for key, value in row.items() if key != "name"))
     return table
 
 
@@ -111,54 +113,57 @@ def _sections(metrics: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
     per_class = metrics.get("per_class") or {}
     energy = metrics.get("energy") or {}
     latency = metrics.get("latency_ms") or {}
-    activity = [("firing rate", _percent(metrics["firing_rate"]))] if "firing_rate" in metrics else []
+    activity = [("firing rate", percent(metrics["firing_rate"]))] if "firing_rate" in metrics else []
     if energy:
         activity += [
-            ("energy per image", f"{_decimal(energy['snn_mJ'])} mJ"),
-            ("the same as an ANN", f"{_decimal(energy['ann_mJ'])} mJ"),
-            ("ratio", _decimal(energy["ratio"])),
+            ("energy per image", f"{decimal(energy['snn_mJ'])} mJ"),
+            ("the same as an ANN", f"{decimal(energy['ann_mJ'])} mJ"),
+            ("ratio", decimal(energy["ratio"])),
         ]
     if "impure" in metrics:
         share = sum(one["macs"] for one in metrics["impure"])
-        activity.append(("convolutions not fed with spikes", f"{len(metrics['impure'])} ({_count(share)} MACs)"))
+        activity.append(("convolutions not fed with spikes", f"{len(metrics['impure'])} ({count(share)} MACs)"))
     speed = [(f"latency {name}", f"{value:.1f} ms") for name, value in latency.items()]
     if metrics.get("throughput") is not None:
         speed.append(("throughput", f"{metrics['throughput']:.1f} images/s"))
     network = [(name, str(metrics[name])) for name in ("T", "images") if name in metrics]
     if "parameters" in metrics:
-        network.append(("parameters", _count(metrics["parameters"])))
+        network.append(("parameters", count(metrics["parameters"])))
     events = metrics.get("events") or {}
-    stream = [("events per second", _count(events["rate_per_s"]))] if events else []
+    stream = [("events per second", count(events["rate_per_s"]))] if events else []
     if events:
         stream.append(("empty windows", f"{events['empty_windows']} of {events['windows']}"))
     by_filter = metrics.get("by_filter") or {}
     return [
-        [(name, _decimal(metrics[name])) for name in accuracy if name in metrics],
+        [(name, decimal(metrics[name])) for name in accuracy if name in metrics],
         [
-            (f"mAP, mAP50 with filter {escape(name)}", f"{_decimal(one['mAP'])}, {_decimal(one['mAP50'])}")
+            (f"mAP, mAP50 with filter {escape(name)}", f"{decimal(one['mAP'])}, {decimal(one['mAP50'])}")
             for name, one in by_filter.items()
         ],
         stream,
-        [(f"mAP of {escape(name)}", _decimal(value)) for name, value in per_class.items()],
+        [(f"mAP of {escape(name)}", decimal(value)) for name, value in per_class.items()],
         activity,
         speed,
         network,
     ]
 
 
-def _decimal(value: float | None) -> str:
+def decimal(value: float | None) -> str:
     """Four decimals, or three digits of what is smaller."""
     if value is None:
         return NOTHING
     return f"{value:.4f}" if value == 0 or abs(value) >= 0.01 else f"{value:.3g}"
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """A share of 1 as 12.34%."""
     return NOTHING if value is None else f"{value:.2%}"
 
 
-def _count(value: float) -> str:
+def count(value: float | None) -> str:
     """A count with a prefix: 1.5 G, 20.3 M, 4.0 k."""
+    if value is None:
+        return NOTHING
     for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= factor:
             return f"{value / factor:.2f} {prefix}"

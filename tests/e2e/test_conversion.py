@@ -22,7 +22,7 @@ def test_one_pass_reads_out_at_every_time(script: Run, tmp_path: Path) -> None:
     script("train.py", "model=spiking_yolov3_fc", *TINY, "trainer.max_epochs=1")
     ann = json.loads((newest(runs) / "metrics.json").read_text())
     assert ann["T"] == 1
-    script("evaluate.py", "model=spiking_yolov3_fc", "T=[1,4,16]", "convert.report=true", *SMALL)
+    script("evaluate.py", "model=spiking_yolov3_fc", "T=[1,4,16]", "convert.report=true", "report=true", *SMALL)
     out = newest(runs)
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["T"] == 16
@@ -35,6 +35,7 @@ def test_one_pass_reads_out_at_every_time(script: Run, tmp_path: Path) -> None:
     # The image's convolution and the two maps alone are fed by numbers.
     assert {one["name"] for one in metrics["impure"]} == {"backbone.fine.0.0", "head.maps.0", "head.maps.1"}
     assert len(list(csv.DictReader((out / "errors.csv").open()))) == 17
+    assert "By time steps" in (out / "report.html").read_text()
     for name in ("by_T.png", "errors.png", "detections.png"):
         assert (out / name).stat().st_size > 0
     script("evaluate.py", "model=spiking_yolov3_fc", "T=16", "convert=delayed", *SMALL)

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -68,15 +70,16 @@ def test_train_evaluate_predict(script: Run, tmp_path: Path) -> None:
     assert {row["name"] for row in trained["impure"]} == {"backbone.stem.0", "head.maps.0", "head.maps.1"}
     assert trained["energy"]["ratio"] == pytest.approx(trained["energy"]["snn_mJ"] / trained["energy"]["ann_mJ"])
 
-    said = script("evaluate.py", "dataset.limit=24", "dataset.eval_batch_size=8").stdout
+    said = script("evaluate.py", "dataset.limit=24", "dataset.eval_batch_size=8", "report=true").stdout
     assert str(run / "checkpoints" / "best.ckpt") in said
     (again,) = [p for p in runs.glob("digits/ems_small/*/metrics.json") if p.parent != run]
+    assert all(again.with_name(name).exists() for name in ("best.png", "worst.png", "report.html"))
     evaluated = json.loads(again.read_text())
     for key in ("mAP", "mAP50", "T", "firing_rate", "energy", "parameters"):
         assert evaluated[key] == trained[key], key
 
     shared = run / "checkpoints" / "best.safetensors"
-    script("evaluate.py", f"checkpoint={shared}", "T=5", "dataset.limit=8")
+    script("evaluate.py", f"checkpoint={shared}", "T=5", "dataset.limit=8", "precision=bf16")
     last = max(runs.glob("digits/ems_small/*/metrics.json"), key=os.path.getmtime)
     assert json.loads(last.read_text())["T"] == 5
 
@@ -98,6 +101,32 @@ def test_train_evaluate_predict(script: Run, tmp_path: Path) -> None:
         assert x + w <= 200.01
         assert y + h <= 90.01
     assert (out / "a.png").exists()
+
+
+def test_video_comes_back_with_boxes(script: Run, tmp_path: Path) -> None:
+    script("train.py", *TINY, "trainer.max_epochs=1", "T=1", "dataset.limit=8")
+    source = tmp_path / "moving.mp4"
+    with av.open(str(source), "w") as video:
+        stream = video.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 160, 90, "yuv420p"
+        for i in range(6):
+            pixels = np.zeros((90, 160, 3), dtype=np.uint8)
+            pixels[20:60, 10 * i : 10 * i + 30] = 200
+            video.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        video.mux(stream.encode(None))
+    out = tmp_path / "out"
+    done = script("predict.py", f"source={source}", f"out={out}", "postprocess.confidence=0.01")
+    assert "6 frames" in done.stdout
+    found = json.loads((out / "predictions.json").read_text())
+    assert [round(one["t_s"], 3) for one in found["images"]] == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    assert {(one["height"], one["width"]) for one in found["images"]} == {(90, 160)}
+    with av.open(str(out / "moving.mp4")) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 6
+    (tmp_path / "bad.mp4").write_bytes(b"no video at all")
+    failed = script("predict.py", f"source={tmp_path / 'bad.mp4'}", f"out={tmp_path / 'no'}", ok=False)
+    assert failed.returncode == 1
+    assert "bad.mp4 cannot be read as a video" in failed.stdout
+    assert not (tmp_path / "no").exists() or not any((tmp_path / "no").iterdir())
 
 
 def test_sweep_goes_on_after_a_failure_and_ends_with_table_and_plot(script: Run, tmp_path: Path) -> None:
@@ -133,7 +162,7 @@ def test_search_takes_the_metric_and_goes_on_after_a_failure(script: Run, tmp_pa
 
 def test_runs_of_a_sweep_may_be_processes(script: Run, tmp_path: Path) -> None:
     script(
-        "train.py", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1", *TINY, "dataset.limit=8",
+        "train.py", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1", "memory=recompute", *TINY, "dataset.limit=8",
         "trainer.max_epochs=1", "T=1",
     )  # fmt: skip
     folder = only(tmp_path / "runs", "digits/ems_small/*")

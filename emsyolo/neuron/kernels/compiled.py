@@ -50,7 +50,8 @@ def forward(
     spikes = like_rows(x, len(x), spike_dtype or x.dtype)
     bits = like_rows(x, bytes_for(len(x)) if keep else 0, torch.uint8)
     last = like_rows(x, 1, real)
-    last = last.zero_() if v is None else last.copy_(v)
+    if v is not None:
+        last.copy_(v)
     number = np.float64 if real == torch.float64 else np.float32
     shared(
         x[0].numel(),
@@ -66,6 +67,7 @@ def forward(
         number(v_threshold),
         number(surrogate_width / 2),
         soft_reset,
+        v is not None,
     )
     return spikes, bits, last[0]
 
@@ -76,10 +78,9 @@ def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float
     source = in_order_of(grad.float() if grad.dtype == torch.float16 else grad, bits)
     out = like_rows(bits, len(grad), source.dtype)
     number = np.float64 if real == torch.float64 else np.float32
-    later = np.zeros(bits[0].numel(), dtype=number)
     arguments = (number(decay), number(1 / surrogate_width), soft_reset)
     maps = (_memory(source), _memory(bits), _memory(out))
-    shared(len(later), SHARE, _backward, _backward_by_all, *maps, later, *arguments)
+    shared(bits[0].numel(), SHARE, _backward, _backward_by_all, *maps, *arguments)
     return out.to(grad.dtype)
 
 
@@ -155,14 +156,23 @@ def _forward(
     v_threshold: Any,
     half_width: Any,
     soft: bool,
+    starts: bool,
     begin: int,
     end: int,
 ) -> None:
-    """Rows of x are steps (one row: the same at every step); v is replaced; bits has no rows if not wanted."""
+    """Rows of x are steps (one row: the same at every step); bits has no rows if not wanted.
+
+    v is written and, with `starts`, read before; between them a block's potentials lie in the cache.
+    """
     zero, nothing = one - one, decay - decay
+    potentials = np.empty(BLOCK, v.dtype)
     for start in range(begin, end, BLOCK):
         stop = min(start + BLOCK, end)
-        potential = v[start:stop]
+        potential = potentials[: stop - start]
+        if starts:
+            potential[:] = v[start:stop]
+        else:
+            potential[:] = nothing
         for t in range(len(spikes)):
             current, out = x[min(t, x.shape[0] - 1), start:stop], spikes[t, start:stop]
             if len(bits):
@@ -184,6 +194,7 @@ def _forward(
                     fired = distance >= 0
                     out[i] = one if fired else zero
                     potential[i] = (distance if soft else nothing) if fired else u
+        v[start:stop] = potential
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
@@ -191,19 +202,19 @@ def _backward(
     grad: NDArray[Any],
     bits: NDArray[Any],
     out: NDArray[Any],
-    later: NDArray[Any],
     decay: Any,
     slope: Any,
     soft: bool,
     begin: int,
     end: int,
 ) -> None:
-    """`later` starts at 0."""
     nothing = decay - decay
+    later = np.full(BLOCK, nothing)
     stops = np.uint8(0) if soft else FIRED  # a detached reset to 0 stops the gradient, one by subtraction does not
     for start in range(begin, end, BLOCK):
         stop = min(start + BLOCK, end)
-        after = later[start:stop]
+        after = later[: stop - start]
+        after[:] = nothing
         for t in range(len(grad) - 1, -1, -1):
             mark, shift = bits[t // STEPS_PER_BYTE, start:stop], np.uint8(t % STEPS_PER_BYTE)
             into, result = grad[t, start:stop], out[t, start:stop]

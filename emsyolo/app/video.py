@@ -1,0 +1,115 @@
+"""The task of predict.py on a video."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.progress import track
+from torch import Tensor
+
+from emsyolo.app.build import data_of
+from emsyolo.dataset.datamodule import collate
+from emsyolo.model.detector import Detector
+from emsyolo.report.boxes import draw_boxes
+from emsyolo.report.results import coco_results
+from emsyolo.types import Detections, Sample, Targets
+from emsyolo.weights.atomic import written_whole
+
+log = logging.getLogger(__name__)
+SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
+
+
+def predict_video(cfg: DictConfig, detector: Detector, class_names: list[str], source: Path, out: Path) -> None:
+    """Detect in every frame; write the annotated video as MP4 and `predictions.json`, whose images are frames.
+
+    Raises:
+        ValueError: not a video, a detector of events, or PyAV is not installed.
+    """
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise ValueError(f"source={source} is a video; reading it needs PyAV: pip install 'emsyolo[video]'") from error
+    if "representation" in cfg.dataset:
+        raise ValueError(f"source={source} is a video, but the checkpoint was trained on events")
+    if not source.is_file():
+        raise FileNotFoundError(f"source={source}: no such file")
+    postprocess, fit = instantiate(cfg.postprocess), data_of(cfg).fit
+    device = next(detector.parameters()).device
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    busy = 0.0
+    try:
+        with av.open(str(source)) as video, written_whole(out / f"{source.stem}.mp4") as path:
+            stream = video.streams.video[0]
+            stream.thread_type = "AUTO"
+            with av.open(str(path), "w", format="mp4") as target:
+                track_out = target.add_stream("libx264", rate=stream.average_rate or 25)
+                # The codec takes even sides alone.
+                track_out.width, track_out.height = stream.width // 2 * 2, stream.height // 2 * 2
+                track_out.pix_fmt = "yuv420p"
+                frames = track(
+                    _frames(video, stream, source), description="detecting", total=stream.frames or None, transient=True
+                )
+                for i, frame in enumerate(frames):
+                    pixels = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1).contiguous()
+                    began = time.perf_counter()
+                    found = _found(pixels, i, detector, postprocess, fit, device)
+                    busy += time.perf_counter() - began
+                    height, width = pixels.shape[1:]
+                    images.append(
+                        {"id": i, "file_name": source.name, "t_s": frame.time, "height": height, "width": width}
+                    )
+                    annotations += coco_results(i, found)
+                    drawn = draw_boxes(pixels, found, class_names)[:, : track_out.height, : track_out.width]
+                    picture = av.VideoFrame.from_ndarray(drawn.permute(1, 2, 0).contiguous().numpy(), format="rgb24")
+                    target.mux(track_out.encode(picture))
+                target.mux(track_out.encode(None))
+    except (av.FFmpegError, IndexError) as error:
+        raise ValueError(f"source={source} cannot be read as a video ({error})") from error
+    if not images:
+        raise ValueError(f"source={source}: no frame in this video")
+    categories = [{"id": i, "name": name} for i, name in enumerate(class_names)]
+    with written_whole(out / "predictions.json") as path:
+        path.write_text(
+            json.dumps({"images": images, "annotations": annotations, "categories": categories}, indent=1) + "\n"
+        )
+    log.info(
+        "%d boxes on %d frames, %.1f images/s; written: %s", len(annotations), len(images), len(images) / busy, out
+    )
+
+
+def _frames(video: Any, stream: Any, source: Path) -> Iterator[Any]:
+    """The frames; of a video that is damaged after its first, those before the damage."""
+    from av import FFmpegError
+
+    frames, first = video.decode(stream), True
+    while True:
+        try:
+            frame = next(frames)
+        except StopIteration:
+            return
+        except FFmpegError as error:
+            if first:
+                raise
+            log.warning("source=%s is damaged (%s); what comes before is written", source, error)
+            return
+        first = False
+        yield frame
+
+
+def _found(pixels: Tensor, i: int, detector: Detector, postprocess: Any, fit: Any, device: torch.device) -> Detections:
+    """The detections in one frame `[3, H, W]` uint8, px of that frame."""
+    nothing = Targets(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool))
+    sample = Sample(pixels[None], nothing, i, f"frame {i}", (pixels.shape[1], pixels.shape[2]))
+    batch = collate([fit(sample, lambda: sample)])
+    (found,) = postprocess(detector(batch.frames.to(device)))
+    cpu = Detections(found.boxes_xyxy.cpu(), found.scores.cpu(), found.labels.cpu())
+    return cpu.to_original(batch.samples[0])

@@ -1,0 +1,100 @@
+"""One HTML page of an evaluation, with its pictures inside: it opens anywhere, without a network."""
+
+from __future__ import annotations
+
+import base64
+import json
+import platform
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from emsyolo.report.table import NOTHING, count, decimal, percent
+from emsyolo.weights.atomic import written_whole
+
+PICTURES = (
+    ("detections.png", "Detections", "Found: solid, with class and score. True: dashed."),
+    ("best.png", "The best images", "By the F1 score of the image at IoU 0.5."),
+    ("worst.png", "The worst images", "By the same score; what was missed stands dashed and alone."),
+    ("precision_recall.png", "Precision and recall", "At IoU 0.5."),
+    ("by_T.png", "By time steps", "One simulation, read out at every T."),
+    ("errors.png", "Where the conversion errs", "Each layer's own parts, and what it inherits."),
+    ("firing_rates.png", "Firing rates", "Of what every convolution is fed with."),
+)
+PACKAGES = ("emsyolo", "torch", "spikingjelly")
+
+
+def page(folder: Path) -> Path:
+    """Write `report.html` from an evaluation's folder: `metrics.json`, `config.yaml` and the pictures that are there.
+
+    Raises:
+        OSError: a file that cannot be read or written.
+    """
+    metrics = json.loads((folder / "metrics.json").read_text())
+    pictures = [
+        (heading, note, base64.b64encode((folder / name).read_bytes()).decode())
+        for name, heading, note in PICTURES
+        if (folder / name).exists()
+    ]
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        files("emsyolo.report").joinpath("page.html").read_text()
+    )
+    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    text = template.render(
+        title=f"{metrics['model']} on {metrics['dataset']}",
+        facts=f"{metrics['images']} images; {metrics['checkpoint']}; {versions}; Python {platform.python_version()}",
+        cards=_cards(metrics),
+        pictures=pictures,
+        tables=_tables(metrics),
+        config=(folder / "config.yaml").read_text(),
+    )
+    with written_whole(folder / "report.html") as path:
+        path.write_text(text)
+    return folder / "report.html"
+
+
+def _cards(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    energy = metrics["energy"]
+    impure = sum(one["macs"] for one in metrics["impure"]) / max(1, sum(one["macs"] for one in metrics["layers"]))
+    return [
+        ("mAP@0.5", decimal(metrics["mAP50"])),
+        ("mAP@0.5:0.95", decimal(metrics["mAP"])),
+        ("time steps", str(metrics["T"])),
+        ("firing rate", percent(metrics["firing_rate"])),
+        ("energy per image, mJ", decimal(energy["snn_mJ"])),
+        ("of the same ANN's energy", percent(energy["ratio"])),
+        ("of all MACs not fed with spikes", percent(impure)),
+        ("latency p50, ms", decimal(metrics["latency_ms"]["p50"])),
+        ("images/s", decimal(metrics["throughput"])),
+        ("parameters", count(metrics["parameters"])),
+    ]
+
+
+def _tables(metrics: dict[str, Any]) -> list[tuple[str, str, list[str], list[list[str]]]]:
+    found = []
+    if "by_T" in metrics:
+        rows = [
+            [t, *(decimal(one[key]) for key in ("mAP50", "mAP")), percent(one["firing_rate"]),
+             decimal(one["energy"]["snn_mJ"]), percent(one["energy"]["ratio"])]
+            for t, one in metrics["by_T"].items()
+        ]  # fmt: skip
+        rows.append(["ANN", *(decimal(metrics["ann"][key]) for key in ("mAP50", "mAP")), *[NOTHING] * 3])
+        columns = ["T", "mAP@0.5", "mAP", "firing rate", "energy, mJ", "of the ANN's"]
+        found.append(("By time steps, in figures", "", columns, rows))
+    worst_first = sorted(metrics["per_class"].items(), key=lambda one: (one[1] is None, one[1]))
+    note = "mAP at IoU 0.5 to 0.95, the worst first."
+    found.append(("Classes", note, ["class", "mAP"], [[name, decimal(value)] for name, value in worst_first]))
+    layers = [
+        [one["name"], "spikes" if one["binary"] else "numbers", percent(one["firing_rate"]), count(one["macs"]),
+         count(one["synops"])]
+        for one in metrics["layers"]
+    ]  # fmt: skip
+    note = (
+        f"{len(metrics['impure'])} of {len(layers)} are fed by something other than 0 and 1. Operations are per image."
+    )
+    columns = ["convolution", "input", "firing rate", "MACs", "synaptic operations"]
+    found.append(("Convolutions", note, columns, layers))
+    return found

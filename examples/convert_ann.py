@@ -1,6 +1,6 @@
 """Train a conventional detector with the quantised activation, and run it as a spiking network at several T.
 
-    python examples/convert_ann.py [EPOCHS] [KEY=VALUE ...]
+python examples/convert_ann.py [EPOCHS] [KEY=VALUE ...]
 """
 
 import sys

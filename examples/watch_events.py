@@ -1,6 +1,6 @@
 """Train on event streams, then follow a recording of an event camera, answer by answer.
 
-    python examples/watch_events.py [EPOCHS] [KEY=VALUE ...]
+python examples/watch_events.py [EPOCHS] [KEY=VALUE ...]
 """
 
 import json

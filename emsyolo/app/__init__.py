@@ -1,4 +1,4 @@
-"""From configs to objects: with the scripts, the only reader of Hydra. Python users enter by `call` and `load_detector`."""
+"""From configs to objects: with the scripts, the only reader of Hydra. Python enters by `call` and `load_detector`."""
 
 from emsyolo.app.build import build_detector
 from emsyolo.app.evaluate import evaluate

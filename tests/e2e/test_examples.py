@@ -23,9 +23,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 )
 def test_example(name: str, arguments: list[str], says: str, tmp_path: Path, data_dir: Path) -> None:
     folders = [] if name.startswith("train") else [f"data_dir={data_dir}", f"runs_dir={tmp_path / 'runs'}"]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / name), *arguments, *folders], capture_output=True, text=True, timeout=600,
-        cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)}, check=False,
-    )  # fmt: skip
+    command = [sys.executable, str(ROOT / "examples" / name), *arguments, *folders]
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=tmp_path, env=env, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     assert says in done.stdout

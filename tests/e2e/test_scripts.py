@@ -162,7 +162,8 @@ def test_search_takes_the_metric_and_goes_on_after_a_failure(script: Run, tmp_pa
 
 def test_runs_of_a_sweep_may_be_processes(script: Run, tmp_path: Path) -> None:
     script(
-        "train.py", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1", "memory=recompute", *TINY, "dataset.limit=8",
+        "train.py", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1", "memory=recompute", *TINY,
+        "dataset.limit=8",
         "trainer.max_epochs=1", "T=1",
     )  # fmt: skip
     folder = only(tmp_path / "runs", "digits/ems_small/*")

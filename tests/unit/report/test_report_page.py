@@ -10,14 +10,25 @@ from emsyolo.report.page import page
 from emsyolo.report.style import new_figure, save
 
 METRICS = {
-    "model": "ems_small", "dataset": "a<b", "images": 3, "checkpoint": "runs/best.ckpt", "T": 2, "mAP": 0.5, "mAP50": 0.75,
-    "firing_rate": 0.1, "energy": {"snn_mJ": 0.2, "ann_mJ": 1.0, "ratio": 0.2}, "impure": [{"name": "stem", "macs": 1e6}],
+    "model": "ems_small",
+    "dataset": "a<b",
+    "images": 3,
+    "checkpoint": "runs/best.ckpt",
+    "T": 2,
+    "mAP": 0.5,
+    "mAP50": 0.75,
+    "firing_rate": 0.1,
+    "energy": {"snn_mJ": 0.2, "ann_mJ": 1.0, "ratio": 0.2},
+    "impure": [{"name": "stem", "macs": 1e6}],
     "layers": [
         {"name": "stem", "binary": False, "firing_rate": 1.0, "macs": 1e6, "synops": 1e6},
         {"name": "next", "binary": True, "firing_rate": 0.1, "macs": 3e6, "synops": 3e5},
     ],
-    "latency_ms": {"p50": 20.0, "p95": 30.0}, "throughput": 50.0, "parameters": 1000, "per_class": {"cat": 0.6, "<i>": 0.4, "no": None},
-}  # fmt: skip
+    "latency_ms": {"p50": 20.0, "p95": 30.0},
+    "throughput": 50.0,
+    "parameters": 1000,
+    "per_class": {"cat": 0.6, "<i>": 0.4, "no": None},
+}
 
 
 def written(folder: Path, **more: object) -> str:

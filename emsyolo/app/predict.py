@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -18,15 +17,15 @@ from torchvision.io import ImageReadMode, decode_image, write_png
 from emsyolo.app.build import data_of, detector_of, device_of
 from emsyolo.app.checkpoint import find_checkpoint
 from emsyolo.app.config import with_checkpoint
+from emsyolo.app.found import detect, write_predictions
 from emsyolo.app.stream import SUFFIXES as RECORDINGS
 from emsyolo.app.stream import predict_stream
 from emsyolo.app.video import SUFFIXES as VIDEOS
 from emsyolo.app.video import predict_video
-from emsyolo.dataset.datamodule import collate
 from emsyolo.deploy.inference import for_inference
 from emsyolo.report.boxes import draw_boxes
 from emsyolo.report.results import coco_results
-from emsyolo.types import Detections, Sample, Targets
+from emsyolo.types import Sample, Targets
 from emsyolo.weights.atomic import written_whole
 from emsyolo.weights.checkpoint import load_weights
 
@@ -91,9 +90,7 @@ def predict(cfg: DictConfig) -> None:
 
     images, results = [], []
     for sample in track(_samples(paths), description="detecting", total=len(paths), transient=True):
-        batch = collate([fit(sample, lambda: sample)])  # noqa: B023
-        (found,) = postprocess(detector(batch.frames.to(device)))
-        found = Detections(found.boxes_xyxy.cpu(), found.scores.cpu(), found.labels.cpu()).to_original(batch.samples[0])
+        found = detect(sample, detector, postprocess, fit)
         images.append(
             {"id": sample.id, "file_name": sample.name, "height": sample.original_hw[0], "width": sample.original_hw[1]}
         )
@@ -101,11 +98,7 @@ def predict(cfg: DictConfig) -> None:
         _write_picture(out / f"{Path(sample.name).stem}.png", draw_boxes(sample.frames[0], found, class_names))
     if not images:
         raise ValueError(f"source={cfg.source}: none of its {len(paths)} images can be read")
-    categories = [{"id": i, "name": name} for i, name in enumerate(class_names)]
-    with written_whole(out / "predictions.json") as path:
-        path.write_text(
-            json.dumps({"images": images, "annotations": results, "categories": categories}, indent=1) + "\n"
-        )
+    write_predictions(out, images, results, class_names)
     log.info("%d boxes on %d images; written: %s", len(results), len(images), out)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -13,14 +12,13 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.progress import track
-from torch import Tensor
 
 from emsyolo.app.build import data_of
-from emsyolo.dataset.datamodule import collate
+from emsyolo.app.found import detect, write_predictions
 from emsyolo.model.detector import Detector
 from emsyolo.report.boxes import draw_boxes
 from emsyolo.report.results import coco_results
-from emsyolo.types import Detections, Sample, Targets
+from emsyolo.types import Sample, Targets
 from emsyolo.weights.atomic import written_whole
 
 log = logging.getLogger(__name__)
@@ -42,7 +40,7 @@ def predict_video(cfg: DictConfig, detector: Detector, class_names: list[str], s
     if not source.is_file():
         raise FileNotFoundError(f"source={source}: no such file")
     postprocess, fit = instantiate(cfg.postprocess), data_of(cfg).fit
-    device = next(detector.parameters()).device
+    nothing = Targets(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool))
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     busy = 0.0
@@ -61,7 +59,8 @@ def predict_video(cfg: DictConfig, detector: Detector, class_names: list[str], s
                 for i, frame in enumerate(frames):
                     pixels = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1).contiguous()
                     began = time.perf_counter()
-                    found = _found(pixels, i, detector, postprocess, fit, device)
+                    sample = Sample(pixels[None], nothing, i, f"frame {i}", (pixels.shape[1], pixels.shape[2]))
+                    found = detect(sample, detector, postprocess, fit)
                     busy += time.perf_counter() - began
                     height, width = pixels.shape[1:]
                     images.append(
@@ -76,11 +75,7 @@ def predict_video(cfg: DictConfig, detector: Detector, class_names: list[str], s
         raise ValueError(f"source={source} cannot be read as a video ({error})") from error
     if not images:
         raise ValueError(f"source={source}: no frame in this video")
-    categories = [{"id": i, "name": name} for i, name in enumerate(class_names)]
-    with written_whole(out / "predictions.json") as path:
-        path.write_text(
-            json.dumps({"images": images, "annotations": annotations, "categories": categories}, indent=1) + "\n"
-        )
+    write_predictions(out, images, annotations, class_names)
     log.info(
         "%d boxes on %d frames, %.1f images/s; written: %s", len(annotations), len(images), len(images) / busy, out
     )
@@ -103,13 +98,3 @@ def _frames(video: Any, stream: Any, source: Path) -> Iterator[Any]:
             return
         first = False
         yield frame
-
-
-def _found(pixels: Tensor, i: int, detector: Detector, postprocess: Any, fit: Any, device: torch.device) -> Detections:
-    """The detections in one frame `[3, H, W]` uint8, px of that frame."""
-    nothing = Targets(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool))
-    sample = Sample(pixels[None], nothing, i, f"frame {i}", (pixels.shape[1], pixels.shape[2]))
-    batch = collate([fit(sample, lambda: sample)])
-    (found,) = postprocess(detector(batch.frames.to(device)))
-    cpu = Detections(found.boxes_xyxy.cpu(), found.scores.cpu(), found.labels.cpu())
-    return cpu.to_original(batch.samples[0])

@@ -146,6 +146,16 @@ def test_sweep_goes_on_after_a_failure_and_ends_with_table_and_plot(script: Run,
     assert "v_threshold" in done.stdout
 
 
+def test_blocks_are_compared_in_one_table(script: Run, tmp_path: Path) -> None:
+    tiny = [one for one in TINY if not one.startswith("model.width")]
+    done = script("train.py", "-m", "experiment=compare_blocks", *tiny, "dataset.limit=8", "trainer.max_epochs=1")
+    rows = json.loads(max((tmp_path / "runs").glob("digits/*/*/sweep.json")).read_text())
+    assert [row["model"] for row in rows] == ["ems_small", "ms_small", "sew_small", "ann_small"]
+    ems, ms, _, ann = (row["non_spike_macs"] for row in rows)  # of SEW it depends on how many spikes meet
+    assert ems < ms < ann
+    assert "non_spike_macs" in done.stdout
+
+
 def test_search_takes_the_metric_and_goes_on_after_a_failure(script: Run, tmp_path: Path) -> None:
     script(
         "train.py", "-m", "hparams_search=optuna", "hydra.sweeper.n_trials=4", "model.depth=choice(7,10)", *TINY,

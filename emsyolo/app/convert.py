@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import accumulate, pairwise
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
@@ -30,7 +28,7 @@ from emsyolo.model.postprocess import Postprocess
 from emsyolo.report.boxes import contact_sheet
 from emsyolo.report.by_time import error_bars, metrics_by_time
 from emsyolo.report.events import pictures
-from emsyolo.report.table import by_time_table, errors_table, metrics_table, op_count_table
+from emsyolo.report.table import by_time_table, errors_table, metrics_table, op_count_table, show
 from emsyolo.types import Batch, Detections, Targets
 from emsyolo.weights.atomic import written_whole
 
@@ -120,11 +118,10 @@ def measure_conversion(
         "convert": asdict(settings),
         **facts,
     }
-    console = Console(width=None if sys.stdout.isatty() else 110)
     if spikingjelly:
         beside = energy_beside_spikingjelly(spiking, lambda: run(1), mac_pj=mac_pj, ac_pj=ac_pj)
         metrics["energy_spikingjelly"] = beside
-        console.print(op_count_table(beside))
+        show(op_count_table(beside))
     if settings.report:
         errors = layer_errors(spiking, ann, frames[:1], times[-1], chunk=settings.chunk)
         metrics["errors"] = [asdict(one) for one in errors]
@@ -133,7 +130,7 @@ def measure_conversion(
             writer.writeheader()
             writer.writerows(metrics["errors"])
         error_bars(out / "errors.png", metrics["errors"], times[-1])
-        console.print(errors_table(metrics["errors"]))
+        show(errors_table(metrics["errors"]))
     with written_whole(out / "metrics.json") as path:
         path.write_text(json.dumps(metrics, indent=1) + "\n")
     metrics_by_time(out / "by_T.png", by_time, ann_metrics)
@@ -146,8 +143,8 @@ def measure_conversion(
         score_threshold=score_threshold,
         columns=len(times) + 1,
     )
-    console.print(metrics_table(metrics))
-    console.print(by_time_table(by_time, ann_metrics))
+    show(metrics_table(metrics))
+    show(by_time_table(by_time, ann_metrics))
     log.info("T at which 90, 95, 99 %% of the ANN's mAP are reached: %s", list(metrics["steps_to"].values()))
     log.info("written: %s (on the contact sheet the ANN stands last in each row)", out)
     return metrics

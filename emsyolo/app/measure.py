@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
@@ -27,7 +25,7 @@ from emsyolo.report.activity import firing_rates
 from emsyolo.report.boxes import contact_sheet
 from emsyolo.report.curves import precision_recall_curves
 from emsyolo.report.events import pictures
-from emsyolo.report.table import layers_table, metrics_table, op_count_table
+from emsyolo.report.table import layers_table, metrics_table, op_count_table, show
 from emsyolo.types import Detections, Targets
 from emsyolo.weights.atomic import written_whole
 
@@ -152,11 +150,10 @@ def measure(
             )  # fmt: skip
     precision_recall_curves(out / "precision_recall.png", *evaluator.precision_recall())
     firing_rates(out / "firing_rates.png", metrics["layers"])
-    console = Console(width=None if sys.stdout.isatty() else 110)  # a log file would cut names at 80
-    console.print(layers_table(metrics))
+    show(layers_table(metrics))
     if spikingjelly:
-        console.print(op_count_table(metrics["energy_spikingjelly"]))
-    console.print(metrics_table(metrics))
+        show(op_count_table(metrics["energy_spikingjelly"]))
+    show(metrics_table(metrics))
     impure = metrics["impure"]
     log.info(
         "%d of %d convolutions are not fed by 0 and 1 alone (%.1f %% of all MACs): %s",

@@ -31,6 +31,7 @@ from emsyolo.weights.checkpoint import load_weights
 
 log = logging.getLogger(__name__)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+ALONG_TIME = {**dict.fromkeys(RECORDINGS, predict_stream), **dict.fromkeys(VIDEOS, predict_video)}
 
 
 def image_paths(source: Path) -> list[Path]:
@@ -66,10 +67,8 @@ def _samples(paths: list[Path]) -> Iterator[Sample]:
 def predict(cfg: DictConfig) -> None:
     """Detect in images, a video or along a recording; write pictures and `predictions.json`."""
     source = Path(cfg.source)
-    on_frames = {**dict.fromkeys(RECORDINGS, predict_stream), **dict.fromkeys(VIDEOS, predict_video)}.get(
-        source.suffix.lower()
-    )
-    paths = [] if on_frames else image_paths(source)
+    along_time = ALONG_TIME.get(source.suffix.lower())
+    paths = [] if along_time else image_paths(source)
     weights = find_checkpoint(cfg)
     cfg = with_checkpoint(cfg, weights)
     class_names = weights.config["class_names"]
@@ -80,9 +79,9 @@ def predict(cfg: DictConfig) -> None:
     if cfg.compile:
         detector.compile()
     out = Path(cfg.out or Path(cfg.runs_dir) / "predict" / time.strftime("%Y-%m-%d_%H-%M-%S"))
-    if on_frames:
+    if along_time:
         log.info("checkpoint %s (model %s)", weights.path, weights.config["model"])
-        on_frames(cfg, detector, class_names, source, out)
+        along_time(cfg, detector, class_names, source, out)
         return
     postprocess = instantiate(cfg.postprocess)
     fit = data_of(cfg).fit

@@ -11,10 +11,9 @@ from typing import Any
 import yaml
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
-from rich.console import Console
 
 from emsyolo.report.sweep import sweep_summary
-from emsyolo.report.table import sweep_table
+from emsyolo.report.table import show, sweep_table
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ class SweepSummary(Callback):
             writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
             writer.writeheader()
             writer.writerows(rows)
-        Console().print(sweep_table(rows, keys))
+        show(sweep_table(rows, keys))
         done = [row for row in rows if "failed" not in row]
         for row in rows:
             if "failed" in row:

@@ -29,7 +29,8 @@ def predict_video(cfg: DictConfig, detector: Detector, class_names: list[str], s
     """Detect in every frame; write the annotated video as MP4 and `predictions.json`, whose images are frames.
 
     Raises:
-        ValueError: not a video, a detector of events, or PyAV is not installed.
+        FileNotFoundError: no such file.
+        ValueError: not a video, a detector of events, an `out` that is the video's own folder, or no PyAV.
     """
     try:
         import av
@@ -39,6 +40,8 @@ def predict_video(cfg: DictConfig, detector: Detector, class_names: list[str], s
         raise ValueError(f"source={source} is a video, but the checkpoint was trained on events")
     if not source.is_file():
         raise FileNotFoundError(f"source={source}: no such file")
+    if (out / f"{source.stem}.mp4").resolve() == source.resolve():
+        raise ValueError(f"out={out} would overwrite source={source}; give another folder")
     postprocess, fit = instantiate(cfg.postprocess), data_of(cfg).fit
     nothing = Targets(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool))
     images: list[dict[str, Any]] = []

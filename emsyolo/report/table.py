@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 NOTHING = "-"
 SWEEP_METRICS = ("mAP", "mAP50", "mAP75", "firing_rate", "energy_mJ", "energy_ratio")
 SWEEP_COUNTS = ("non_spike_macs", "parameters", "training_s")  # shown like "29.7 M"
+WIDTH_OF_A_FILE = 160  # columns where the output is no terminal: rich would take 80 and cut names
+
+
+def show(table: Table) -> None:
+    """Print a table, as wide as it needs to be where the output goes to a file."""
+    Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE).print(table)
 
 
 def metrics_table(metrics: Mapping[str, Any]) -> Table:

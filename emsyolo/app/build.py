@@ -36,6 +36,12 @@ def detector_of(cfg: DictConfig) -> Detector:
     return instantiate(cfg.model, _convert_="all")
 
 
+def threshold(cfg: DictConfig) -> float:
+    """The firing threshold of a config's neurons; 1 for activations."""
+    neuron = cfg.model.get("neuron")
+    return 1.0 if neuron is None else float(instantiate(neuron)().v_threshold)
+
+
 def fit_to_data(cfg: DictConfig, data: DataModule) -> None:
     """Fill in what the data decides: classes, channels and, for `anchors: auto`, the anchors (printed)."""
     OmegaConf.update(cfg, "model.num_classes", len(data.class_names))
@@ -85,3 +91,8 @@ def device_of(name: str) -> torch.device:
 def plain(cfg: DictConfig) -> Any:
     """A config as plain lists and dictionaries, its interpolations kept, as checkpoints store it."""
     return OmegaConf.to_container(cfg, resolve=False)
+
+
+def resolved(cfg: DictConfig) -> Any:
+    """A config as plain lists and dictionaries, its interpolations filled in, as a model card shows it."""
+    return OmegaConf.to_container(cfg, resolve=True)

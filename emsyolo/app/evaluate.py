@@ -18,6 +18,7 @@ from emsyolo.app.config import FROM_CHECKPOINT, typed_groups, with_checkpoint
 from emsyolo.app.convert import measure_conversion
 from emsyolo.app.measure import measure
 from emsyolo.convert.converter import is_conventional
+from emsyolo.convert.simulate import checked_times
 from emsyolo.deploy.inference import for_inference
 from emsyolo.report.page import page
 from emsyolo.weights.checkpoint import load_weights
@@ -71,13 +72,14 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     if asked and is_conventional(detector):
         settings = instantiate(cfg.convert)
         metrics = measure_conversion(detector.to(device), data, postprocess, settings, times, **shared)
-    elif len(times) > 1:
-        raise ValueError(f"T={times}: several T in one pass are for a detector trained as an ANN; type -m T=1,2,4")
     else:
+        if len(times) > 1:
+            times = checked_times(times)
+            detector.T = times[-1]
         ready = for_inference(detector, device, precision=cfg.precision)
         metrics = measure(
             ready, data, postprocess, sheet_images=cfg.sheet_images, compiled=cfg.compile,
-            extremes=EXTREMES if cfg.report else 0, **shared,
+            extremes=EXTREMES if cfg.report else 0, times=times[:-1], **shared,
         )  # fmt: skip
     if cfg.report:
         log.info("written: %s", page(out))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from functools import partial
 from pathlib import Path
@@ -11,13 +12,14 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from emsyolo.app.build import data_of, detector_of
+from emsyolo.app.build import data_of, detector_of, resolved
 from emsyolo.app.checkpoint import find_checkpoint
-from emsyolo.app.config import with_checkpoint
+from emsyolo.app.config import saved_config, with_checkpoint
 from emsyolo.dataset.datamodule import collate
 from emsyolo.deploy import nir, onnx
 from emsyolo.model.detector import Detector
 from emsyolo.neuron.lif import LIF
+from emsyolo.report.card import model_card
 from emsyolo.types import Sample
 from emsyolo.weights.checkpoint import Weights, load_weights, save_weights
 
@@ -46,6 +48,7 @@ def export(cfg: DictConfig) -> None:
     if cfg.format == "safetensors":
         save_weights(out, detector, weights.config)
         log.info("written: %s (weights and config)", out)
+        _card(out, weights)
         return
     try:
         frames = _frames(cfg)
@@ -57,6 +60,15 @@ def export(cfg: DictConfig) -> None:
             _onnx(detector, frames, out, _about(cfg, weights, detector))
     except ModuleNotFoundError as error:
         raise ValueError(f"format={cfg.format} needs {error.name}; pip install 'emsyolo[export]'") from error
+    _card(out, weights)
+
+
+def _card(out: Path, weights: Weights) -> None:
+    """Write the model card, with the figures that the training measured where its folder is here."""
+    measured = weights.path.resolve().parents[1] / "metrics.json"
+    metrics = json.loads(measured.read_text()) if measured.is_file() else None
+    about = {**weights.config, "config": resolved(saved_config(weights))}
+    log.info("written: %s", model_card(out, about, metrics))
 
 
 def _onnx(detector: Detector, frames: Tensor, out: Path, about: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,18 @@ from emsyolo.evaluator.per_image import image_f1
 from emsyolo.evaluator.speed import measure_speed
 from emsyolo.model.detector import Detector
 from emsyolo.model.postprocess import Postprocess
+from emsyolo.neuron.multistep import reset
 from emsyolo.report.activity import firing_rates
 from emsyolo.report.boxes import contact_sheet
+from emsyolo.report.by_time import accuracy_by_time
 from emsyolo.report.curves import precision_recall_curves
 from emsyolo.report.events import pictures
-from emsyolo.report.table import layers_table, metrics_table, op_count_table, show
-from emsyolo.types import Detections, Targets
+from emsyolo.report.table import by_time_table, layers_table, metrics_table, op_count_table, show
+from emsyolo.types import Detections, HeadMaps, Targets
 from emsyolo.weights.atomic import written_whole
 
 log = logging.getLogger(__name__)
+SCORES = ("mAP", "mAP50", "mAP75")
 
 
 @dataclass
@@ -63,6 +67,7 @@ def measure(
     score_threshold: float = 0.3,
     sheet_images: int = 16,
     extremes: int = 0,
+    times: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Evaluate, print a table, and write `metrics.json` and pictures.
 
@@ -79,13 +84,19 @@ def measure(
         score_threshold: of the boxes on the contact sheet.
         sheet_images: number of images on the contact sheet.
         extremes: so many of the best and of the worst images are drawn, too.
+        times: steps after which the maps are read out as well, from the same pass, at most the detector's T; none: the
+            powers of two up to T.
 
     Returns:
         What is written to `metrics.json`.
     """
     detector.eval()
     device = next(detector.parameters()).device
-    evaluator = CocoEvaluator(data.val.truth(), data.class_names, data.box_filter)
+    early = {t for t in times or (2**i for i in range(detector.T.bit_length())) if t < detector.T}
+    evaluators = {
+        t: CocoEvaluator(data.val.truth(), data.class_names, data.box_filter) for t in (*sorted(early), detector.T)
+    }
+    evaluator = evaluators[detector.T]
     shown = Shown()
     rates: list[float] = []
     # Spread over the set, for the first samples may all be of one recording.
@@ -95,10 +106,11 @@ def measure(
     loader = data.val_loader()
     with ActivityMeter(detector) as meter:
         for batch in track(loader, description="evaluating", transient=True):
-            found = postprocess(detector(batch.frames.to(device)))
+            maps = _by_time(detector, batch.frames.to(device), list(evaluators))
             meter.step(len(batch))
-            found = [Detections(d.boxes_xyxy.cpu(), d.scores.cpu(), d.labels.cpu()) for d in found]
-            evaluator.update(found, batch.samples)
+            for t, counted in evaluators.items():
+                found = [Detections(d.boxes_xyxy.cpu(), d.scores.cpu(), d.labels.cpu()) for d in postprocess(maps[t])]
+                counted.update(found, batch.samples)
             rates += [sample.event_rate for sample in batch.samples if sample.event_rate is not None]
             for i in range(len(batch)):
                 if seen + i in chosen:
@@ -120,6 +132,7 @@ def measure(
         **evaluator.compute(),
         **_event_metrics(evaluator, data, rates),
         "T": detector.T,
+        **_readouts(evaluators),
         **meter.report(mac_pj=mac_pj, ac_pj=ac_pj),
         **measure_speed(run, batch_size=data.eval_batch_size),
         "parameters": sum(p.numel() for p in detector.parameters()),
@@ -148,6 +161,9 @@ def measure(
                 out / f"{name}.png", sheet.images, sheet.detections, sheet.truths, data.class_names,
                 score_threshold=score_threshold,
             )  # fmt: skip
+    if "by_T" in metrics:
+        accuracy_by_time(out / "by_T.png", {t: metrics["by_T"][str(t)] for t in evaluators})
+        show(by_time_table({t: metrics["by_T"][str(t)] for t in evaluators}, {}))
     precision_recall_curves(out / "precision_recall.png", *evaluator.precision_recall())
     firing_rates(out / "firing_rates.png", metrics["layers"])
     show(layers_table(metrics))
@@ -164,6 +180,23 @@ def measure(
     )
     log.info("written: %s", out)
     return metrics
+
+
+def _by_time(detector: Detector, frames: Tensor, times: Sequence[int]) -> dict[int, HeadMaps]:
+    """The maps after each number of steps, the last of which is all of them."""
+    reset(detector)
+    features = detector.features(frames)
+    reset(detector)
+    early = {t: detector.head([one[:t] for one in features]) for t in times[:-1]}
+    return {**early, times[-1]: detector.head(features)}
+
+
+def _readouts(evaluators: dict[int, CocoEvaluator]) -> dict[str, Any]:
+    """`by_T`, where there is more than one."""
+    if len(evaluators) == 1:
+        return {}
+    computed = {t: one.compute() for t, one in evaluators.items()}
+    return {"by_T": {str(t): {key: one[key] for key in SCORES} for t, one in computed.items()}}
 
 
 def _event_metrics(evaluator: CocoEvaluator, data: DataModule, rates: list[float]) -> dict[str, Any]:

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from emsyolo.app.build import data_of, detector_of, device_of, fit_to_data, plain
+from emsyolo.app.build import data_of, detector_of, device_of, fit_to_data, plain, resolved, threshold
 from emsyolo.app.config import overlay, resumed_checkpoint, saved_config
 from emsyolo.app.measure import measure
 from emsyolo.dataset.datamodule import DataModule
 from emsyolo.deploy.inference import for_inference
 from emsyolo.evaluator.coco import CocoEvaluator
+from emsyolo.model.detector import Detector
 from emsyolo.neuron.memory import set_memory
+from emsyolo.report.card import model_card
 from emsyolo.report.curves import training_curves
 from emsyolo.trainer.fit import BEST, LAST, fit
-from emsyolo.trainer.module import DetectionModule
+from emsyolo.trainer.module import DetectionModule, Teacher
 from emsyolo.weights.checkpoint import load_weights, read_weights, save_weights
+from emsyolo.weights.transfer import transfer
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +57,9 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     fit_to_data(cfg, data)
     if first:
         OmegaConf.save(cfg, out / "config.yaml")
-    module = _module(cfg)
+    module = _module(cfg, data.class_names)
     if cfg.weights is not None and resume is None:
-        load_weights(module.detector, read_weights(Path(cfg.weights)))
+        _start_from(module.detector, cfg, data.class_names)
     if first:
         _announce(cfg, data, module, out)
 
@@ -75,10 +80,38 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     return _finish(cfg, data, module, out, hyperparameters, facts)
 
 
-def _module(cfg: DictConfig) -> DetectionModule:
+def _module(cfg: DictConfig, class_names: Sequence[str]) -> DetectionModule:
     detector = detector_of(cfg)
     set_memory(detector, cfg.memory)
-    return DetectionModule(detector, instantiate(cfg.loss), instantiate(cfg.optimizer, _convert_="all"))
+    teacher = None if cfg.teacher is None else _teacher(Path(cfg.teacher), detector, class_names)
+    return DetectionModule(detector, instantiate(cfg.loss), instantiate(cfg.optimizer, _convert_="all"), teacher)
+
+
+def _start_from(detector: Detector, cfg: DictConfig, class_names: Sequence[str]) -> None:
+    """Fill in what `weights=` names, and say what of it fits."""
+    weights = read_weights(Path(cfg.weights))
+    thresholds = [threshold(one) for one in (cfg, saved_config(weights))]
+    done = transfer(detector, weights, class_names, scale=thresholds[0] / thresholds[1])
+    log.info(
+        "weights: %s (model %s); %d of %d classes by name%s",
+        weights.path, weights.config["model"], len(done.kept), len(class_names),
+        f", re-initialised: {', '.join(done.new)}" if done.new else "",
+    )  # fmt: skip
+    if done.scale != 1:
+        log.info("weights: normalisations times %g (threshold %g here, %g there)", done.scale, *thresholds)
+
+
+def _teacher(path: Path, detector: Detector, class_names: Sequence[str]) -> Teacher:
+    """The detector of `teacher=`, whose maps must mean the same as those of the one trained."""
+    weights = read_weights(path)
+    teacher = detector_of(saved_config(weights))
+    load_weights(teacher, weights)
+    theirs = tuple(weights.config["class_names"])
+    if theirs != tuple(class_names):
+        raise ValueError(f"teacher={path} knows the classes {list(theirs)}; expected {list(class_names)}")
+    if not torch.equal(teacher.head.anchors, detector.head.anchors):
+        raise ValueError(f"teacher={path} has other anchors; type model.anchors={teacher.head.anchors.tolist()}")
+    return Teacher(teacher)
 
 
 def _announce(cfg: DictConfig, data: DataModule, module: DetectionModule, out: Path) -> None:
@@ -100,7 +133,7 @@ def _finish(
     hyperparameters: dict[str, Any],
     facts: dict[str, Any],
 ) -> dict[str, Any]:
-    """Measure the best checkpoint, write it as safetensors, and draw the curves."""
+    """Measure the best checkpoint, write it as safetensors with a model card, and draw the curves."""
     best = out / "checkpoints" / BEST
     if not best.exists():  # a training cut short before its first validation
         best = out / "checkpoints" / LAST
@@ -111,7 +144,7 @@ def _finish(
     save_weights(shared, detector, hyperparameters)
     if (out / "metrics.csv").exists():
         training_curves(out / "training.png", out / "metrics.csv")
-    return measure(
+    metrics = measure(
         for_inference(detector, device_of("auto")),
         data,
         instantiate(cfg.postprocess),
@@ -119,3 +152,5 @@ def _finish(
         facts={"checkpoint": str(shared), **facts},
         **cfg.energy,
     )
+    log.info("written: %s", model_card(shared, {**hyperparameters, "config": resolved(cfg)}, metrics))
+    return metrics

@@ -146,7 +146,8 @@ class DataModule:
         fit: makes the transform that brings every sample to `size_hw`, after any augmentation.
         box_filters: by name, which boxes evaluation may count.
         box_filter: name of the one that it does count; the figures of the others stand beside.
-        carried: keys that the settings of the data sets refer to, such as `root` and `limit`; not used here.
+        carried: keys that the settings of the data sets refer to, such as `root` and `limit`, and the
+            data's `licence`, for model cards; not used here.
 
     Attributes:
         fit: that transform.

@@ -98,6 +98,8 @@ class Graph:
         """
         if node.soft_reset:
             raise NotInNIR(f"{name} resets by subtraction, NIR's neurons to a value")
+        if node.start:
+            raise NotInNIR(f"{name} starts at a potential, NIR's neurons at 0")
         full = np.ones(size, dtype=np.float32)
         if node.decay == 1:
             return self.nir.IF(r=full / self.dt, v_threshold=full * node.v_threshold)

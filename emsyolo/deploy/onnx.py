@@ -30,6 +30,7 @@ class PlainLIF(base.MemoryModule):
     def __init__(self, node: LIF) -> None:
         super().__init__()
         self.decay, self.v_threshold, self.soft_reset = node.decay, node.v_threshold, node.soft_reset
+        self.first = node.start * node.v_threshold
         self.potential: Tensor | None = None
 
     def reset(self) -> None:
@@ -39,6 +40,8 @@ class PlainLIF(base.MemoryModule):
     def forward(self, x: Tensor) -> Tensor:
         """Spikes `[T, N, *]` of currents `[T, N, *]`."""
         v, out = self.potential, []
+        if v is None and self.first:
+            v = torch.full_like(x[0], self.first)
         for current in x.unbind(0):
             u = current if v is None else current + self.decay * v
             fired = u >= self.v_threshold
@@ -122,7 +125,8 @@ def export_whole(detector: Detector, frames: Tensor, path: Path, about: Mapping[
 def export_step(detector: Detector, frame: Tensor, path: Path, about: Mapping[str, Any]) -> None:
     """Write the graph of one step: `frame` and a potential per neuron to a map per level and the potentials after it.
 
-    A potential is called as its neuron, its successor `NAME.next`; a stream begins with zeros. Of T steps the answer is
+    A potential is called as its neuron, its successor `NAME.next`; a stream begins with zeros, or with
+    `neuron.start` times the threshold. Of T steps the answer is
     the decoded mean of their maps.
 
     Args:
@@ -150,12 +154,12 @@ def export_step(detector: Detector, frame: Tensor, path: Path, about: Mapping[st
 
 
 def start(detector: Detector, frame: Tensor) -> list[Tensor]:
-    """The potentials before a stream, 0, in the order of the graph; their shapes are found by one step."""
+    """The potentials before a stream in the order of the graph; their shapes are found by one step."""
     neurons = [one for one in detector.modules() if isinstance(one, PlainLIF)]
     reset(detector)
     with torch.no_grad():
         detector.advance(frame.unsqueeze(0))
-    found = [torch.zeros_like(one.potential) for one in neurons if one.potential is not None]
+    found = [torch.full_like(one.potential, one.first) for one in neurons if one.potential is not None]
     reset(detector)
     return found
 

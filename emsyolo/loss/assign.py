@@ -47,6 +47,7 @@ def assign(
     stride: int,
     size_hw: tuple[int, int],
     ratio: float,
+    neighbours: bool = True,
 ) -> Matches:
     """The matches of one level, in the form of YOLOv5.
 
@@ -61,6 +62,7 @@ def assign(
         stride: px per cell.
         size_hw: rows and columns of the map.
         ratio: the largest ratio of sides, excluded.
+        neighbours: match in the two nearest neighbours as well as in the cell of the centre.
     """
     ratios = boxes_xywh[:, None, 2:] / anchors[None].to(boxes_xywh)
     fits = torch.maximum(ratios, 1 / ratios).amax(dim=2) < ratio
@@ -80,6 +82,7 @@ def assign(
     # Exactly on a middle line no neighbour is nearer, and YOLOv5 takes none.
     valid[1] &= inside[:, 0] != 0.5
     valid[2] &= inside[:, 1] != 0.5
+    valid[1:] &= neighbours
     which, pair = valid.nonzero(as_tuple=True)
     column, row = places[which, pair].unbind(dim=1)
     box, anchor = box[pair], anchor[pair]

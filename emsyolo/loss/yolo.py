@@ -31,6 +31,9 @@ class YOLOLoss:
         area_scaled: multiply the objectness gain by H * W / 640^2, as published.
         class_scaled: multiply the class gain by K / 80, as published; for K = 80 it makes no difference.
         anchor_ratio: a box matches an anchor when no side differs by this factor or more, > 1.
+        distillation: gain of the distance to a teacher's maps, where there is a teacher; the gains above stand before
+            its parts, too.
+        neighbours: a box is matched in the two nearest cells, too (YOLOv5), not in that of its centre alone (YOLOv3).
     """
 
     box: float = 0.05
@@ -39,10 +42,18 @@ class YOLOLoss:
     area_scaled: bool = True
     class_scaled: bool = True
     anchor_ratio: float = 4.0
+    distillation: float = 1.0
+    neighbours: bool = True
 
-    def __call__(self, head_maps: HeadMaps, targets: Sequence[Targets]) -> dict[str, Tensor]:
-        """`loss` (scalar, to be minimised) and its parts `box`, `objectness`, `class` (scalars, detached)."""
-        maps = [raw.float() if raw.dtype in (torch.float16, torch.bfloat16) else raw for raw in head_maps.maps]
+    def __call__(
+        self, head_maps: HeadMaps, targets: Sequence[Targets], taught: HeadMaps | None = None
+    ) -> dict[str, Tensor]:
+        """`loss` (scalar, to be minimised) and its parts `box`, `objectness`, `class` (scalars, detached).
+
+        With a teacher's maps `taught` there is a part `distillation`: objectness against the teacher's, boxes
+        (1 - CIoU) and classes against its own, weighted by its objectness. Mehta and Ozturk, 2018.
+        """
+        maps = _exact(head_maps)
         image, boxes, labels = flatten_targets(targets, maps[0].device)
         boxes = boxes.to(maps[0].dtype)
         parts = {name: maps[0].new_zeros(()) for name in ("box", "objectness", "class")}
@@ -56,6 +67,7 @@ class YOLOLoss:
                 stride=stride,
                 size_hw=(raw.shape[2], raw.shape[3]),
                 ratio=self.anchor_ratio,
+                neighbours=self.neighbours,
             )
             for raw, stride, anchors in levels
         ]
@@ -83,11 +95,42 @@ class YOLOLoss:
                     parts["class"] = parts["class"] + every / (count * classes)
             parts["objectness"] = parts["objectness"] + balance * bce(raw[..., 4], objectness)
 
-        share = 3 / len(maps)
-        height, width = (maps[0].shape[i] * head_maps.strides[0] for i in (2, 3))
-        area = height * width / 640**2 if self.area_scaled else 1.0
-        parts["box"] = parts["box"] * (self.box * share)
-        parts["objectness"] = parts["objectness"] * (self.objectness * area * share)
-        parts["class"] = parts["class"] * (self.classes * (classes / 80 if self.class_scaled else 1.0) * share)
+        gains = self._gains(maps, head_maps.strides[0])
+        for name, gain in gains.items():
+            parts[name] = parts[name] * gain
+        if taught is not None:
+            parts["distillation"] = self.distillation * _distance(head_maps, taught, gains)
         loss = torch.stack(list(parts.values())).sum() * len(maps[0])
         return {"loss": loss, **{name: value.detach() for name, value in parts.items()}}
+
+    def _gains(self, maps: Sequence[Tensor], stride: int) -> dict[str, float]:
+        share = 3 / len(maps)
+        area = maps[0].shape[2] * maps[0].shape[3] * stride**2 / 640**2 if self.area_scaled else 1.0
+        classes = (maps[0].shape[-1] - 5) / 80 if self.class_scaled else 1.0
+        return {
+            "box": self.box * share,
+            "objectness": self.objectness * area * share,
+            "class": self.classes * classes * share,
+        }
+
+
+def _exact(head_maps: HeadMaps) -> list[Tensor]:
+    """The maps, at least in float32."""
+    return [raw.float() if raw.dtype in (torch.float16, torch.bfloat16) else raw for raw in head_maps.maps]
+
+
+def _distance(head_maps: HeadMaps, taught: HeadMaps, gains: dict[str, float]) -> Tensor:
+    """How far maps are from a teacher's (scalar)."""
+    maps, theirs = _exact(head_maps), _exact(taught)
+    total = maps[0].new_zeros(())
+    levels = zip(maps, theirs, head_maps.strides, head_maps.anchors, LEVEL_BALANCE[len(maps)], strict=True)
+    for raw, goal, stride, anchors, balance in levels:
+        certain = goal[..., 4].sigmoid()
+        boxes, aims = (box_convert(head_maps.decoding(one, stride, anchors), "cxcywh", "xyxy") for one in (raw, goal))
+        miss = complete_box_iou_loss(boxes.flatten(0, -2), aims.flatten(0, -2)).view_as(certain)
+        parts = {"box": miss, "class": bce(raw[..., 5:], goal[..., 5:].sigmoid(), reduction="none").mean(dim=-1)}
+        for name, part in parts.items():
+            if name == "box" or raw.shape[-1] > 6:
+                total = total + gains[name] * (part * certain).sum() / certain.sum()
+        total = total + gains["objectness"] * balance * bce(raw[..., 4], certain)
+    return total

@@ -11,6 +11,21 @@ from emsyolo.report.style import MUTED, PALETTE, new_figure, plain_axes, save
 PARTS = ("clipping", "quantisation", "unevenness", "inherited")
 
 
+def accuracy_by_time(path: str | Path, by_time: Mapping[int, Mapping[str, Any]]) -> Path:
+    """A PNG of mAP over T: a spiking network, read out early."""
+    figure = new_figure(4.6, 3.4)
+    axes = figure.subplots()
+    plain_axes(axes, "Accuracy", "T", "")
+    times = list(by_time)
+    for i, key in enumerate(("mAP50", "mAP")):
+        known = [t for t in times if by_time[t][key] is not None]
+        axes.plot(known, [by_time[t][key] for t in known], marker="o", color=PALETTE[i], label=key)
+    axes.set_ylim(0, 1.02)
+    axes.set_xticks(times, [str(t) for t in times])
+    axes.legend(frameon=False, fontsize=9)
+    return save(figure, path)
+
+
 def metrics_by_time(path: str | Path, by_time: Mapping[int, Mapping[str, Any]], ann: Mapping[str, Any]) -> Path:
     """A PNG of mAP, firing rate, energy and distance from the ANN's maps over T; dashed: the ANN, and the law 1/T.
 

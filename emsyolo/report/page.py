@@ -77,11 +77,12 @@ def _tables(metrics: dict[str, Any]) -> list[tuple[str, str, list[str], list[lis
     found = []
     if "by_T" in metrics:
         rows = [
-            [t, *(decimal(one[key]) for key in ("mAP50", "mAP")), percent(one["firing_rate"]),
-             decimal(one["energy"]["snn_mJ"]), percent(one["energy"]["ratio"])]
+            [t, *(decimal(one[key]) for key in ("mAP50", "mAP")), percent(one.get("firing_rate")),
+             decimal(one.get("energy", {}).get("snn_mJ")), percent(one.get("energy", {}).get("ratio"))]
             for t, one in metrics["by_T"].items()
         ]  # fmt: skip
-        rows.append(["ANN", *(decimal(metrics["ann"][key]) for key in ("mAP50", "mAP")), *[NOTHING] * 3])
+        if "ann" in metrics:
+            rows.append(["ANN", *(decimal(metrics["ann"][key]) for key in ("mAP50", "mAP")), *[NOTHING] * 3])
         columns = ["T", "mAP@0.5", "mAP", "firing rate", "energy, mJ", "of the ANN's"]
         found.append(("By time steps, in figures", "", columns, rows))
     worst_first = sorted(metrics["per_class"].items(), key=lambda one: (one[1] is None, one[1]))

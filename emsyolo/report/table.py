@@ -69,15 +69,17 @@ def sweep_table(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Table
 
 
 def by_time_table(by_time: Mapping[int, Mapping[str, Any]], ann: Mapping[str, Any]) -> Table:
-    """What a converted network reaches at every T, and the ANN."""
+    """What a network reaches at every T, and the ANN that it was converted from, if it was."""
     table = Table(title="By time steps", box=box.SIMPLE_HEAD, title_justify="left")
     for heading in ("T", "mAP", "mAP50", "mAP75", "firing rate", "energy, mJ", "of the ANN's"):
         table.add_column(heading, justify="right")
     for t, one in by_time.items():
         scores = [decimal(one[key]) for key in ("mAP", "mAP50", "mAP75")]
-        cost = one["energy"]
-        table.add_row(str(t), *scores, percent(one["firing_rate"]), decimal(cost["snn_mJ"]), decimal(cost["ratio"]))
-    table.add_row("ANN", *(decimal(ann[key]) for key in ("mAP", "mAP50", "mAP75")), NOTHING, NOTHING, NOTHING)
+        cost = one.get("energy", {})
+        figures = percent(one.get("firing_rate")), decimal(cost.get("snn_mJ")), decimal(cost.get("ratio"))
+        table.add_row(str(t), *scores, *figures)
+    if ann:
+        table.add_row("ANN", *(decimal(ann[key]) for key in ("mAP", "mAP50", "mAP75")), NOTHING, NOTHING, NOTHING)
     return table
 
 

@@ -14,6 +14,25 @@ from emsyolo.optimizer.recipe import Recipe
 from emsyolo.types import Batch, HeadMaps
 
 
+class Teacher:
+    """A trained detector that is asked and not trained: no part of the module's parameters, averages or checkpoints.
+
+    Args:
+        detector: with the maps of the one that learns from it.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector.eval().requires_grad_(requires_grad=False)
+
+    def __deepcopy__(self, memo: object) -> Teacher:
+        return self  # averaged weights are a copy of the module
+
+    @torch.no_grad()
+    def __call__(self, frames: Tensor) -> HeadMaps:
+        """Its maps of the frames `[T0, N, C, H, W]`."""
+        return self._detector.to(frames.device)(frames)
+
+
 class DetectionModule(lightning.LightningModule):
     """What Lightning trains.
 
@@ -21,20 +40,23 @@ class DetectionModule(lightning.LightningModule):
         detector: frames to head maps.
         loss: head maps and targets to named scalars.
         recipe: optimiser and schedule.
+        teacher: whose maps are imitated; None: nobody's.
 
     Raises:
         ValueError: in a training step, a loss that is not finite.
     """
 
-    def __init__(self, detector: Detector, loss: YOLOLoss, recipe: Recipe) -> None:
+    def __init__(self, detector: Detector, loss: YOLOLoss, recipe: Recipe, teacher: Teacher | None = None) -> None:
         super().__init__()
         self.detector = detector
         self.loss = loss
         self.recipe = recipe
+        self.teacher = teacher
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
-        parts = self.loss(self.detector(batch.frames), batch.targets)
+        taught = None if self.teacher is None else self.teacher(batch.frames)
+        parts = self.loss(self.detector(batch.frames), batch.targets, taught)
         if not torch.isfinite(parts["loss"]):
             names = ", ".join(sample.name for sample in batch.samples[:4])
             raise ValueError(

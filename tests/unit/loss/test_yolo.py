@@ -20,7 +20,7 @@ def targets(*boxes: tuple[float, float, float, float], ignore: bool = False) -> 
 
 
 def places(
-    x: float, y: float, w: float, h: float, anchors: list[list[float]], ratio: float = 4.0
+    x: float, y: float, w: float, h: float, anchors: list[list[float]], ratio: float = 4.0, neighbours: bool = True
 ) -> set[tuple[int, int, int]]:
     """(anchor, row, column) of the matches of one box on a 3x4 map of stride 16."""
     m = assign(
@@ -31,6 +31,7 @@ def places(
         stride=16,
         size_hw=(3, 4),
         ratio=ratio,
+        neighbours=neighbours,
     )
     return set(zip(m.anchor.tolist(), m.row.tolist(), m.column.tolist(), strict=True))
 
@@ -104,3 +105,26 @@ def test_order_of_boxes_does_not_matter() -> None:
     boxes = [(16.0, 16.0, 32.0, 32.0), (15.0, 17.0, 33.0, 30.0), (20.0, 12.0, 34.0, 36.0)]
     one, other = (YOLOLoss()(maps, [targets(*b)])["loss"].item() for b in (boxes, boxes[::-1]))
     assert one == pytest.approx(other, rel=1e-12)
+
+
+def test_a_box_may_be_matched_in_its_own_cell_alone() -> None:
+    assert places(36, 20, 10, 10, [[10, 10]], neighbours=False) == {(0, 1, 2)}
+
+
+def test_nothing_pulls_on_maps_that_are_the_teachers() -> None:
+    torch.manual_seed(0)
+    raw = torch.randn(2, 3, 2, 2, 7, dtype=torch.float64)
+    anchors = torch.tensor([[16.0, 16.0], [8.0, 16.0], [24.0, 10.0]])
+
+    def pull(distance: float) -> torch.Tensor:
+        own = (raw + distance).requires_grad_()
+        taught, maps = (HeadMaps((one,), (16,), (anchors,), decode_yolov5) for one in (raw, own))
+        with_teacher = YOLOLoss(distillation=2.0)(maps, [targets(), targets()], taught)
+        without = YOLOLoss()(maps, [targets(), targets()])
+        (with_teacher["loss"] - without["loss"]).backward()
+        assert own.grad is not None
+        return own.grad
+
+    assert pull(0.0).abs().max() < 1e-9  # CIoU has an epsilon
+    assert (pull(0.1)[..., 4:] > 0).all()
+    assert (pull(-0.1)[..., 4:] < 0).all()

@@ -19,6 +19,15 @@ def test_potential_leaks_and_resets() -> None:
     assert lif(column(0.4, 0.4, 0.3, 0.3, 0.5), **PAPER).flatten().tolist() == [0, 1, 0, 0, 1]
 
 
+@pytest.mark.parametrize("backend", ["torch", "numba", "spikingjelly"])
+def test_the_first_step_finds_a_potential(backend: str) -> None:
+    # u: 0.25 * 0.4 + 0.4 = 0.5 fires | 0.4 | and after a reset of the node the same again
+    node = LIF(start=0.8, backend=backend)  # type: ignore[arg-type]
+    for _ in range(2):
+        assert node(column(0.4, 0.4)).flatten().tolist() == [1, 0]
+        node.reset()
+
+
 def test_fires_at_the_tie() -> None:
     assert lif(column(0.5), **PAPER).item() == 1
     assert lif(column(0.5 - 2**-40), **PAPER).item() == 0

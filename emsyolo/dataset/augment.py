@@ -1,4 +1,4 @@
-"""Changes to one sample: letterbox, stretch, flip, affine, colours, cutout.
+"""Changes to one sample: letterbox, stretch, flip, turn, affine, colours, cutout.
 
 Each is a frozen dataclass, called with a sample and `draw`, which gives another random sample of the data set (only
 Mosaic asks for one). Each gives a new sample, leaves its input untouched, takes frames `[T0, C, H, W]` uint8 of any T0
@@ -166,6 +166,40 @@ class Flip:
         boxes = tv_tensors.BoundingBoxes(sample.targets.boxes_xyxy, format="XYXY", canvas_size=size_hw)
         targets = replace(sample.targets, boxes_xyxy=F.horizontal_flip(boxes).as_subclass(Tensor))
         return replace(sample, frames=F.horizontal_flip(sample.frames), targets=targets)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Turns by a random number of quarters, for views from above, which have no up: exact in pixels and boxes.
+
+    A frame that is not square is turned by halves alone, so that it keeps its size.
+
+    Attributes:
+        p: how often; of these, one in four (of halves: one in two) stays as it was.
+    """
+
+    p: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_share("p", self.p)
+
+    def __call__(self, sample: Sample, draw: Draw) -> Sample:
+        """The sample turned, or as it was."""
+        if uniform(0, 1) >= self.p:
+            return sample
+        quarters = int(torch.randint(4, ()))
+        height, width = sample.frames.shape[-2:]
+        if height != width:
+            quarters -= quarters % 2
+        x0, y0, x1, y1 = sample.targets.boxes_xyxy.unbind(dim=1)
+        turned = {  # against the clock, as torch.rot90
+            0: (x0, y0, x1, y1),
+            1: (y0, width - x1, y1, width - x0),
+            2: (width - x1, height - y1, width - x0, height - y0),
+            3: (height - y1, x0, height - y0, x1),
+        }[quarters]
+        frames = torch.rot90(sample.frames, quarters, (-2, -1)).contiguous()
+        return replace(sample, frames=frames, targets=replace(sample.targets, boxes_xyxy=torch.stack(turned, dim=1)))
 
 
 @dataclass(frozen=True)

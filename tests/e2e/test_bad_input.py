@@ -100,4 +100,4 @@ def test_a_disk_that_is_full_loses_no_checkpoint(script: Run, tmp_path: Path, da
     assert done.returncode != 0
     assert "could not be written" in done.stdout
     assert last.read_bytes() == before
-    assert {p.name for p in last.parent.iterdir()} == {"best.ckpt", "last.ckpt", "best.safetensors"}
+    assert {p.name for p in last.parent.iterdir()} == {"best.ckpt", "last.ckpt", "best.safetensors", "best.md"}

@@ -7,12 +7,12 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from emsyolo.dataset.augment import HSV, Affine, Cutout, Flip, Letterbox, Transform
+from emsyolo.dataset.augment import HSV, Affine, Cutout, Flip, Letterbox, Transform, Turn
 from emsyolo.dataset.mosaic import Mosaic
 from emsyolo.types import Detections, Sample, Targets
 
 FRAME = (64, 96)
-RANDOM = [Flip(1.0), Affine(0.9, 0.5), HSV(0.5, 1.0, 1.0), Cutout(1.0, 5, 0.6), Mosaic(FRAME, 1.0, 0.9)]
+RANDOM = [Flip(1.0), Turn(), Affine(0.9, 0.5), HSV(0.5, 1.0, 1.0), Cutout(1.0, 5, 0.6), Mosaic(FRAME, 1.0, 0.9)]
 
 
 @st.composite

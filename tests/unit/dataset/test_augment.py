@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from emsyolo.dataset.augment import HSV, Affine, Cutout, Flip, Letterbox, Transform, clipped
+from emsyolo.dataset.augment import HSV, Affine, Cutout, Flip, Letterbox, Transform, Turn, clipped
 from emsyolo.dataset.mosaic import Mosaic
 from emsyolo.types import Sample, Targets
 
 MakeSample = Callable[..., Sample]
-ALL = [Letterbox((64, 96)), Flip(1.0), Affine(), HSV(), Cutout(1.0), Mosaic((64, 96))]
+ALL = [Letterbox((64, 96)), Flip(1.0), Turn(), Affine(), HSV(), Cutout(1.0), Mosaic((64, 96))]
 
 
 def no_draw() -> Sample:
@@ -55,6 +55,30 @@ def test_flip_mirrors_pixels_and_boxes(make_sample: MakeSample) -> None:
     assert torch.equal(flipped.frames, sample.frames.flip(-1))
     assert flipped.targets.boxes_xyxy.tolist() == [[20, 6, 36, 26]]
     assert Flip(0.0)(sample, no_draw) is sample
+
+
+def test_turn_moves_pixels_with_boxes(make_sample: MakeSample) -> None:
+    frames = torch.zeros(1, 3, 60, 60, dtype=torch.uint8)
+    frames[..., 20:36, 30:54] = 255
+    sample = Sample(frames, make_sample((60, 60), [[30, 20, 54, 36]]).targets, 0, "white", (60, 60))
+    seen = set()
+    for _ in range(20):
+        turned = Turn()(sample, no_draw)
+        rows, columns = torch.nonzero(turned.frames[0, 0], as_tuple=True)
+        found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        assert turned.targets.boxes_xyxy.tolist() == [found]
+        seen.add(tuple(map(int, found)))
+    # A quarter against the clock takes (x, y) to (y, 60 - x).
+    assert seen == {(30, 20, 54, 36), (20, 6, 36, 30), (6, 24, 30, 40), (24, 30, 40, 54)}
+    assert Turn(0.0)(sample, no_draw) is sample
+
+
+def test_turn_leaves_a_frame_its_size(make_sample: MakeSample) -> None:
+    sample = make_sample((30, 40), [[4, 6, 20, 26]])
+    turned = [Turn()(sample, no_draw) for _ in range(20)]
+    assert {one.frames.shape for one in turned} == {(1, 3, 30, 40)}
+    boxes = {tuple(one.targets.boxes_xyxy[0].tolist()) for one in turned}
+    assert boxes == {(4, 6, 20, 26), (20, 4, 36, 24)}
 
 
 def test_affine_with_a_known_zoom_and_shift(make_sample: MakeSample, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,6 +220,7 @@ def test_random_numbers_come_from_torchs_generator(transform: Transform, make_sa
     ("make", "message"),
     [
         (lambda: Flip(1.5), r"p=1.5: expected a share in \[0, 1\]"),
+        (lambda: Turn(1.5), r"p=1.5: expected a share in \[0, 1\]"),
         (lambda: Affine(scale=1.0), r"scale=1.0: expected a share in \[0, 1\)"),
         (lambda: Affine(translate=-0.1), "translate=-0.1"),
         (lambda: HSV(hue=0.6), "hue=0.6"),

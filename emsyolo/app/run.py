@@ -26,7 +26,8 @@ def run(task: Callable[[DictConfig], Mapping[str, Any] | None], cfg: DictConfig)
 
     Ends the program with status 1 and one line if it fails by its input, 130 if it is interrupted.
 
-    In a multirun the failure is recorded in the run's folder (`error.txt`) and the sweep goes on with the next run.
+    In a multirun any failure, such as memory that does not suffice, is recorded in the run's folder (`error.txt`), and
+    the sweep goes on with the next run.
     """
     hydra_config = HydraConfig.get()
     sweeping = hydra_config.mode == RunMode.MULTIRUN
@@ -41,9 +42,12 @@ def run(task: Callable[[DictConfig], Mapping[str, Any] | None], cfg: DictConfig)
     except KeyboardInterrupt:
         log.info("interrupted; resume=last goes on")
         sys.exit(130)
-    except USER_ERRORS as error:
-        line = message(error)
-        log.error("error: %s", line)
+    except Exception as error:
+        expected = isinstance(error, USER_ERRORS)
+        if not (expected or sweeping):
+            raise
+        line = message(error) if expected else f"{type(error).__name__}: {message(error)}"
+        log.error("error: %s", line, exc_info=not expected)
         if not sweeping:
             sys.exit(1)
         (out / "error.txt").write_text(line + "\n")

@@ -26,7 +26,7 @@ class SweepSummary(Callback):
         folder = Path(config.hydra.sweep.dir)
         # A sweep over models or data sets lies in several folders of the same time.
         runs = sorted(folder.parents[2].glob(f"*/*/{folder.name}/*/overrides.yaml"), key=_number)
-        typed = {path: dict(o.split("=", 1) for o in yaml.safe_load(path.read_text())) for path in runs}
+        typed = {path: dict(o.partition("=")[::2] for o in yaml.safe_load(path.read_text())) for path in runs}
         if not runs:
             return
         first = next(iter(typed.values()))

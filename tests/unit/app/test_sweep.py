@@ -1,0 +1,50 @@
+"""Hydra's multirun of a task that does not train."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import json
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+
+from emsyolo import app
+from emsyolo.app.config import conf_dir
+
+
+def task(cfg):
+    if cfg.T == 2:
+        raise RuntimeError("CUDA out of memory. Tried to\\n allocate 20 GiB")
+    metrics = {"mAP": cfg.T / 10, "energy": {"snn_mJ": 1.0}, "impure": []}
+    (Path(HydraConfig.get().runtime.output_dir) / "metrics.json").write_text(json.dumps(metrics))
+    return metrics
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
+def main(cfg):
+    return app.run(task, cfg)
+
+
+main()
+"""
+
+
+def test_a_run_that_fails_in_any_way_is_a_line_and_the_others_go_on(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    # A key that is deleted has no value.
+    command = [sys.executable, "program.py", "-m", "T=1,2,3", "~trainer.log_every_n_steps"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (table,) = tmp_path.glob("runs/digits/ems_small/*/sweep.csv")
+    rows = list(csv.DictReader(table.open()))
+    assert [row["T"] for row in rows] == ["1", "2", "3"]
+    assert [row["mAP"] for row in rows] == ["0.1", "", "0.3"]
+    assert [row["failed"] for row in rows] == ["", "RuntimeError: CUDA out of memory. Tried to allocate 20 GiB", ""]
+    assert table.with_suffix(".png").stat().st_size > 0
+    assert 'raise RuntimeError("CUDA out of memory' in done.stdout  # the traceback, for the log

@@ -9,7 +9,8 @@ import torch
 from spikingjelly.activation_based import neuron
 from torch import Tensor
 
-from emsyolo.neuron.kernels import integrate
+from emsyolo.neuron.kernels import cuda, operator, reference
+from emsyolo.neuron.kernels.layout import check_potential
 
 Rule = Literal["plain", "signed", "imbalanced", "delayed"]
 BELOW_ZERO = -1e-6  # rounding of a sum of many float32 steps is not a potential below 0
@@ -60,6 +61,7 @@ class IF(neuron.IFNode):
 
     def multi_step_forward(self, x_seq: Tensor, *args: Tensor, **kwargs: object) -> Tensor:
         """Spikes `[T, N, C, H, W]` in {-1, 0, 1} of currents `[T, N, C, H, W]`."""
+        check_potential(self.v, x_seq)
         x = x_seq.float() / self.scale.view(-1, 1, 1)
         if not isinstance(self.v, Tensor):
             self.v = torch.full_like(x[0], self.start, memory_format=torch.contiguous_format)
@@ -67,19 +69,10 @@ class IF(neuron.IFNode):
         if self.rule == "delayed":
             return self._delayed(x).to(x_seq.dtype)
         negative, repay, needs_spike = self._negative()
-        if x.device.type == "cpu":
-            spikes = integrate.if_steps(x, self.v, self.net, negative=negative, repay=repay, needs_spike=needs_spike)
-            return spikes.to(x_seq.dtype)
-        out = []
-        for current in x:
-            u = self.v + current
-            fired = (u >= 1).float()
-            back = (u <= negative) & ((self.net > 0) | (not needs_spike))
-            fired = fired - back.float()
-            self.v = u - fired.clamp(min=0) + repay * back
-            self.net = self.net + fired
-            out.append(fired)
-        return torch.stack(out).to(x_seq.dtype)
+        compiled = x.device.type == "cpu" or (x.device.type == "cuda" and cuda.available())
+        steps = operator.if_steps if compiled else reference.if_steps
+        spikes, self.v, self.net = steps(x, self.v, self.net, negative=negative, repay=repay, needs_spike=needs_spike)
+        return spikes.to(x_seq.dtype)
 
     def _negative(self) -> tuple[float, float, bool]:
         """At which potential a negative spike is sent, what it gives back, whether it needs one to take back."""

@@ -10,6 +10,7 @@ from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor
 
 from emsyolo.neuron.kernels import cuda, operator, reference
+from emsyolo.neuron.kernels.layout import check_potential, potential_dtype
 
 Backend = Literal["auto", "torch", "numba", "cupy", "spikingjelly"]
 DEVICE = {"numba": "cpu", "cupy": "cuda"}
@@ -62,7 +63,7 @@ def lif(
     _check(decay, v_threshold, surrogate_width)
     spikes, _ = reference.lif_steps(
         x,
-        torch.zeros_like(x[0]),
+        None,
         decay=decay,
         v_threshold=v_threshold,
         surrogate_width=surrogate_width,
@@ -141,17 +142,21 @@ class LIF(neuron.LIFNode):
         )
 
     def multi_step_forward(self, x_seq: Tensor, *args: Tensor, **kwargs: object) -> Tensor:
-        """Spikes `[T, N, *]` of currents `[T, N, *]`, going on from the potential of the last call."""
+        """Spikes `[T, N, *]` of currents `[T, N, *]`, going on from the potential of the last call.
+
+        Raises:
+            ValueError: that potential is of another shape; a back-end that the device does not have.
+        """
+        check_potential(self.v, x_seq)
         backend = self._backend(x_seq)
         if backend == "spikingjelly":
             return super().multi_step_forward(x_seq, *args, **kwargs)
         constants = (self.decay, self.v_threshold, self.surrogate_width)
+        v = self.v if isinstance(self.v, Tensor) else self._first(x_seq)
         if backend == "torch":
-            (v,) = self.materialize_states((x_seq,), (self.v,), "m")
             names = ("decay", "v_threshold", "surrogate_width", "detach_reset", "soft_reset")
             spikes, self.v = reference.lif_steps(x_seq, v, **{name: getattr(self, name) for name in names})
             return spikes
-        v = self.v if isinstance(self.v, Tensor) else self._first(x_seq)
         keep = torch.is_grad_enabled() and x_seq.requires_grad
         spikes, bits, self.v = operator.lif(x_seq, v, *constants, self.soft_reset, keep, self.spike_dtype)
         self._bits = bits if keep and self.pack else None
@@ -159,7 +164,7 @@ class LIF(neuron.LIFNode):
 
     def _first(self, x: Tensor) -> Tensor | None:
         """The potential before the first step; None is 0."""
-        dtype = torch.promote_types(x.dtype, torch.float32)
+        dtype = potential_dtype(x.dtype)
         return torch.full_like(x[0], self.start * self.v_threshold, dtype=dtype) if self.start else None
 
     def take_bits(self) -> Tensor | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, get_args
 
+import torch
 from spikingjelly.activation_based.neuron import BaseNode
 from torch import Tensor, is_grad_enabled, nn
 from torch.utils.checkpoint import checkpoint
@@ -14,6 +15,8 @@ from emsyolo.neuron.lif import LIF
 from emsyolo.neuron.multistep import TdBN
 
 Memory = Literal["plain", "packed", "recompute"]
+# torch.compile cannot trace a context of the second computation; it compiles what is inside.
+_checkpoint = torch.compiler.disable(checkpoint, recursive=False)
 
 
 class Stages(nn.Module):
@@ -29,7 +32,7 @@ class Stages(nn.Module):
         """`part(x)`; with `recompute`, nothing but x is kept for the backward pass."""
         if not (self.recompute and is_grad_enabled()):
             return part(x)
-        return checkpoint(
+        return _checkpoint(
             part, x, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: (nullcontext(), _again(part))
         )
 

@@ -58,10 +58,10 @@ def forward(
         SHARE,
         _forward,
         _forward_by_all,
-        _memory(rows if x.dtype != torch.float16 else rows.float()),
-        _memory(last)[0],
-        _memory(spikes),
-        _memory(bits),
+        memory(rows if x.dtype != torch.float16 else rows.float()),
+        memory(last)[0],
+        memory(spikes),
+        memory(bits),
         _one(spikes.dtype),
         number(decay),
         number(v_threshold),
@@ -79,7 +79,7 @@ def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float
     out = like_rows(bits, len(grad), source.dtype)
     number = np.float64 if real == torch.float64 else np.float32
     arguments = (number(decay), number(1 / surrogate_width), soft_reset)
-    maps = (_memory(source), _memory(bits), _memory(out))
+    maps = (memory(source), memory(bits), memory(out))
     shared(bits[0].numel(), SHARE, _backward, _backward_by_all, *maps, *arguments)
     return out.to(grad.dtype)
 
@@ -87,7 +87,7 @@ def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float
 def unpack(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     """The spikes `[steps, *]` again, from their bits."""
     spikes = like_rows(bits, steps, dtype)
-    shared(bits[0].numel(), SHARE, _unpack, _unpack_by_all, _memory(bits), _memory(spikes), _one(dtype))
+    shared(bits[0].numel(), SHARE, _unpack, _unpack_by_all, memory(bits), memory(spikes), _one(dtype))
     return spikes
 
 
@@ -257,7 +257,7 @@ def _one(dtype: torch.dtype) -> Any:
     return np.int16(ONE_BITS[dtype]) if dtype in ONE_BITS else torch.ones((), dtype=dtype).numpy()[()]
 
 
-def _memory(x: Tensor) -> NDArray[Any]:
+def memory(x: Tensor) -> NDArray[Any]:
     """The memory of x as an array `[rows, neurons]`; half precision as its bits."""
     neurons = x.shape[1:].numel()
     flat = x.detach().as_strided((len(x), neurons), (neurons, 1))

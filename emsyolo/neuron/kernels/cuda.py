@@ -1,4 +1,4 @@
-"""The leaky integrate-and-fire neuron for a GPU: `lif.cu`, compiled at run time by CuPy."""
+"""The neurons for a GPU: `lif.cu`, compiled at run time by CuPy."""
 
 from __future__ import annotations
 
@@ -53,16 +53,33 @@ def forward(
     spikes = like_rows(x, len(x), x.dtype)
     bits = like_rows(x, bytes_for(len(x)) if keep else 0, torch.uint8)
     last = like_rows(x, 1, potential_dtype(x.dtype))
-    last = last.zero_() if v is None else last.copy_(v)
+    if v is not None:
+        last.copy_(v)
     neurons = x[0].numel()
     row = 0 if x.stride(0) == 0 else neurons
     real = _real(x.dtype)
     _launch(
         "lif_forward", x.dtype, neurons, (x, spikes, last, bits),
         x, np.int64(row), last, spikes, bits if keep else None, np.int64(neurons), np.int32(len(x)),
-        real(decay), real(v_threshold), real(surrogate_width / 2), np.int32(soft_reset),
+        real(decay), real(v_threshold), real(surrogate_width / 2), np.int32(soft_reset), np.int32(v is not None),
     )  # fmt: skip
     return spikes, bits, last[0]
+
+
+def integrate(
+    x: Tensor, v: Tensor, net: Tensor, *, negative: float, repay: float, needs_spike: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `reference.if_steps`."""
+    x = rows_of(x)
+    spikes = like_rows(x, len(x), x.dtype)
+    last, total = like_rows(x, 1, x.dtype).copy_(v), like_rows(x, 1, x.dtype).copy_(net)
+    neurons, real = x[0].numel(), _real(x.dtype)
+    _launch(
+        "if_forward", x.dtype, neurons, (x, last, total, spikes),
+        x, np.int64(0 if x.stride(0) == 0 else neurons), last, total, spikes, np.int64(neurons), np.int32(len(x)),
+        real(negative), real(repay), np.int32(needs_spike),
+    )  # fmt: skip
+    return spikes, last[0], total[0]
 
 
 def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float, soft_reset: bool) -> Tensor:

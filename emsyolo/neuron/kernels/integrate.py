@@ -1,4 +1,4 @@
-"""The integrate-and-fire neuron with soft reset for a CPU: all steps in one pass over the memory."""
+"""The integrate-and-fire neuron with soft reset for a CPU: all steps in one pass over the memory, compiled by numba."""
 
 from __future__ import annotations
 
@@ -6,34 +6,25 @@ from typing import Any
 
 import numba
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-BLOCK = 2048  # neurons whose potentials stay in the fastest cache while time runs
+from emsyolo.neuron.kernels.compiled import BLOCK, SHARE, memory
+from emsyolo.neuron.kernels.layout import like_rows, rows_of
+from emsyolo.neuron.kernels.team import in_team, shared
 
 
-def if_steps(x: Tensor, v: Tensor, net: Tensor, *, negative: float, repay: float, needs_spike: bool) -> Tensor:
-    """Spikes `[T, *]` in {-1, 0, 1} of currents `[T, *]`; potential and net number of spikes are moved on in place.
-
-    A spike where the potential reaches 1, which takes 1 away. A negative spike where it falls to `negative` or below,
-    which gives `repay` back; with `needs_spike` only as long as the neuron has fired more often than it took back.
-
-    Args:
-        x: currents in units of the threshold, float32, `T >= 1`.
-        v: potentials `[*]`, float32, contiguous.
-        net: spikes minus negative spikes so far `[*]`, float32, contiguous.
-        negative: at or below which a negative spike is sent; `-inf` for never.
-        repay: what a negative spike adds to the potential.
-        needs_spike: see above.
-    """
-    x = x.contiguous()
-    spikes = torch.empty_like(x)
-    _steps(
-        x.view(len(x), -1).numpy(), v.view(-1).numpy(), net.view(-1).numpy(), spikes.view(len(x), -1).numpy(),
-        np.float32(negative), np.float32(repay), needs_spike,
-    )  # fmt: skip
-    return spikes
+def forward(
+    x: Tensor, v: Tensor, net: Tensor, *, negative: float, repay: float, needs_spike: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `reference.if_steps`."""
+    x = rows_of(x)
+    spikes = like_rows(x, len(x), x.dtype)
+    last, total = like_rows(x, 1, x.dtype).copy_(v), like_rows(x, 1, x.dtype).copy_(net)
+    rows = x[:1] if x.stride(0) == 0 else x
+    maps = (memory(rows), memory(last)[0], memory(total)[0], memory(spikes))
+    shared(x[0].numel(), SHARE, _steps, _steps_by_all, *maps, np.float32(negative), np.float32(repay), needs_spike)
+    return spikes, last[0], total[0]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -45,14 +36,16 @@ def _steps(
     negative: Any,
     repay: Any,
     needs_spike: bool,
+    begin: int,
+    end: int,
 ) -> None:
-    steps, neurons = x.shape
     one, none = np.float32(1), np.float32(0)
-    for start in range(0, neurons, BLOCK):
-        stop = min(start + BLOCK, neurons)
-        for t in range(steps):
+    for start in range(begin, end, BLOCK):
+        stop = min(start + BLOCK, end)
+        for t in range(len(spikes)):
+            row = min(t, len(x) - 1)
             for i in range(start, stop):
-                u = v[i] + x[t, i]
+                u = v[i] + x[row, i]
                 fired = none
                 if u >= one:
                     fired = one
@@ -63,3 +56,8 @@ def _steps(
                 v[i] = u
                 net[i] += fired
                 spikes[t, i] = fired
+
+
+@numba.njit(cache=True, nogil=True)
+def _steps_by_all(count: int, threads: int, *arguments: Any) -> None:
+    in_team(_steps, count, threads, arguments)  # type: ignore[call-arg]

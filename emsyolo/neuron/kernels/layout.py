@@ -8,6 +8,19 @@ from torch import Tensor
 STEPS_PER_BYTE = 4  # of the bits kept for the backward pass: fired and inside the window, for each step
 
 
+def check_potential(v: Tensor | float, x: Tensor) -> None:
+    """Refuse to go on from the potentials of other maps, which would be broadcast.
+
+    Raises:
+        ValueError: potentials of another shape than a step of the currents.
+    """
+    if isinstance(v, Tensor) and v.shape != x.shape[1:]:
+        raise ValueError(
+            f"potentials are {list(v.shape)}, the currents of a step {list(x.shape[1:])}; reset the network between "
+            "batches (spikingjelly.activation_based.functional.reset_net)"
+        )
+
+
 def rows_of(x: Tensor) -> Tensor:
     """`[T, *]` such that each step's elements lie side by side, in any order of axes, and T is dense or expanded."""
     step = x[0]

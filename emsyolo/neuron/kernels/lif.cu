@@ -1,4 +1,5 @@
-// The multi-step leaky integrate-and-fire neuron: forward and backward pass, and the bits that join them.
+// The multi-step leaky integrate-and-fire neuron: forward and backward pass, and the bits that join them; and the
+// integrate-and-fire neuron of converted networks.
 //
 // Compiled at run time for a GPU (kernels/cuda.py), and in the tests by a C++ compiler for a CPU, from this one text.
 // The caller defines
@@ -34,6 +35,7 @@ INLINE stored store(real x) {  // to the nearest, ties to even
 }
 #define ONE 0x3F80
 #elif HALF == 2
+#ifdef __CUDACC__
 INLINE real load(stored x) {
     real value;
     asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(x));
@@ -44,6 +46,18 @@ INLINE stored store(real x) {
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
     return bits;
 }
+#else
+union half {
+    stored bits;
+    _Float16 value;
+};
+INLINE real load(stored x) { return half{x}.value; }
+INLINE stored store(real x) {
+    half as;
+    as.value = (_Float16)x;
+    return as.bits;
+}
+#endif
 #define ONE 0x3C00
 #else
 INLINE real load(stored x) { return x; }
@@ -72,12 +86,13 @@ INLINE real back(real grad, unsigned mark, real later, real decay, real slope, b
     return (mark & 1u) && !soft ? own : own + decay * later;  // the reset itself is detached
 }
 
-// WIDTH neurons from the i-th on, all steps. No bits are written where `bits` is null; v is read and replaced.
+// WIDTH neurons from the i-th on, all steps. No bits are written where `bits` is null; v is written and, with `starts`,
+// read before (else it is 0).
 template <int WIDTH>
 INLINE void forward(const stored *x, long long row, real *v, stored *spikes, unsigned char *bits, long long neurons,
-                    long long i, int steps, real decay, real v_threshold, real half_width, bool soft) {
+                    long long i, int steps, real decay, real v_threshold, real half_width, bool soft, bool starts) {
     real u[WIDTH];
-    for (int k = 0; k < WIDTH; ++k) u[k] = v[i + k];
+    for (int k = 0; k < WIDTH; ++k) u[k] = starts ? v[i + k] : 0;
     for (int group = 0; group < steps; group += 4) {
         Pack<unsigned char, WIDTH> marks = {};
         int stop = group + 4 < steps ? group + 4 : steps;
@@ -136,14 +151,48 @@ INLINE void unpack(const unsigned char *bits, stored *spikes, long long neurons,
 #endif
 
 KERNEL lif_forward(const stored *x, long long row, real *v, stored *spikes, unsigned char *bits, long long neurons,
-                   int steps, real decay, real v_threshold, real half_width, int soft, int wide) {
+                   int steps, real decay, real v_threshold, real half_width, int soft, int starts, int wide) {
     EACH(i) {
         if (wide)
-            forward<VECTOR>(x, row, v, spikes, bits, neurons, i, steps, decay, v_threshold, half_width, soft);
+            forward<VECTOR>(x, row, v, spikes, bits, neurons, i, steps, decay, v_threshold, half_width, soft, starts);
         else
-            forward<1>(x, row, v, spikes, bits, neurons, i, steps, decay, v_threshold, half_width, soft);
+            forward<1>(x, row, v, spikes, bits, neurons, i, steps, decay, v_threshold, half_width, soft, starts);
     }
 }
+
+#if !HALF
+// Integrate and fire with soft reset, in units of the threshold; negative spikes as kernels/reference.py says.
+template <int WIDTH>
+INLINE void integrate_all(const stored *x, long long row, real *v, real *net, stored *spikes, long long neurons,
+                          long long i, int steps, real negative, real repay, bool needs_spike) {
+    real u[WIDTH], sent[WIDTH];
+    for (int k = 0; k < WIDTH; ++k) u[k] = v[i + k], sent[k] = net[i + k];
+    for (int t = 0; t < steps; ++t) {
+        Pack<stored, WIDTH> in = *(const Pack<stored, WIDTH> *)(x + t * row + i), out;
+        for (int k = 0; k < WIDTH; ++k) {
+            u[k] += in.at[k];
+            bool fired = u[k] >= 1;
+            bool back = !fired && u[k] <= negative && (!needs_spike || sent[k] > 0);
+            if (fired) u[k] -= 1;
+            if (back) u[k] += repay;
+            out.at[k] = fired ? 1 : back ? -1 : 0;
+            sent[k] += out.at[k];
+        }
+        *(Pack<stored, WIDTH> *)(spikes + t * neurons + i) = out;
+    }
+    for (int k = 0; k < WIDTH; ++k) v[i + k] = u[k], net[i + k] = sent[k];
+}
+
+KERNEL if_forward(const stored *x, long long row, real *v, real *net, stored *spikes, long long neurons, int steps,
+                  real negative, real repay, int needs_spike, int wide) {
+    EACH(i) {
+        if (wide)
+            integrate_all<VECTOR>(x, row, v, net, spikes, neurons, i, steps, negative, repay, needs_spike);
+        else
+            integrate_all<1>(x, row, v, net, spikes, neurons, i, steps, negative, repay, needs_spike);
+    }
+}
+#endif
 
 KERNEL lif_backward(const stored *grad, const unsigned char *bits, stored *out, long long neurons, int steps,
                     real decay, real slope, int soft, int wide) {

@@ -1,5 +1,5 @@
-"""The multi-step LIF neuron as operators of torch: `torch.ops.emsyolo.lif`, its backward pass, its spikes again; and
-max-pooling, for CPUs.
+"""The multi-step neurons as operators of torch: `torch.ops.emsyolo.lif`, its backward pass, its spikes again; the IF of
+converted networks, `emsyolo.if_steps`; and max-pooling, for CPUs.
 
 Numba computes them on a CPU, CuPy on a GPU. `torch.compile` and autograd know them: what is kept for the backward pass
 is one byte per neuron and four steps.
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from emsyolo.neuron.kernels import compiled, cuda, pool
+from emsyolo.neuron.kernels import compiled, cuda, integrate, pool
 from emsyolo.neuron.kernels.layout import bytes_for, like_rows, potential_dtype, rows_of
 
 
@@ -143,6 +143,29 @@ def _backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
 
 
 lif.register_autograd(_backward, setup_context=_setup)
+
+
+@torch.library.custom_op("emsyolo::if_steps", mutates_args=(), device_types="cpu")
+def if_steps(
+    x: Tensor, v: Tensor, net: Tensor, negative: float, repay: float, needs_spike: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Spikes `[T, *]` in {-1, 0, 1}, potential and net number after the last step; see `reference.if_steps`."""
+    return integrate.forward(x, v, net, negative=negative, repay=repay, needs_spike=needs_spike)
+
+
+@if_steps.register_kernel("cuda")
+def _(
+    x: Tensor, v: Tensor, net: Tensor, negative: float, repay: float, needs_spike: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    return cuda.integrate(x, v, net, negative=negative, repay=repay, needs_spike=needs_spike)
+
+
+@if_steps.register_fake
+def _(
+    x: Tensor, v: Tensor, net: Tensor, negative: float, repay: float, needs_spike: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    x = rows_of(x)
+    return like_rows(x, len(x), x.dtype), like_rows(x, 1, x.dtype)[0], like_rows(x, 1, x.dtype)[0]
 
 
 @torch.library.custom_op("emsyolo::max_pool2", mutates_args=(), device_types="cpu")

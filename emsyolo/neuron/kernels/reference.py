@@ -1,4 +1,4 @@
-"""The plain reference of the leaky integrate-and-fire neuron, in PyTorch alone."""
+"""The plain reference of the neurons, in PyTorch alone."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from emsyolo.neuron.kernels.layout import potential_dtype
+
 
 def lif_steps(
     x: Tensor,
-    v: Tensor,
+    v: Tensor | None,
     *,
     decay: float,
     v_threshold: float,
@@ -23,8 +25,10 @@ def lif_steps(
 
     Args:
         x: currents `[T, N, *]`.
-        v: potential `[N, *]` before the first step; no gradient flows into it.
+        v: potential `[N, *]` before the first step, at least float32; None is 0. No gradient flows into it.
     """
+    dtype = potential_dtype(x.dtype)
+    v = torch.zeros_like(x[0], dtype=dtype) if v is None else v.to(dtype)
     if detach_reset:
         spikes, v = _LIF.apply(x, v, decay, v_threshold, surrogate_width, soft_reset)
         return spikes, v
@@ -34,8 +38,35 @@ def lif_steps(
         u = decay * v + current
         s = _Spike.apply(u - v_threshold, surrogate_width)
         v = u - s * v_threshold if soft_reset else u * (1 - s)
-        out.append(s)
+        out.append(s.to(x.dtype))
     return torch.stack(out), v.detach()
+
+
+def if_steps(
+    x: Tensor, v: Tensor, net: Tensor, *, negative: float, repay: float, needs_spike: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Spikes of the integrate-and-fire neuron of converted networks, potential and net number after the last step.
+
+    A spike where the potential reaches 1, which takes 1 away. A negative spike where it falls to `negative` or below,
+    which gives `repay` back; with `needs_spike` only as long as the neuron has fired more often than it took back.
+
+    Args:
+        x: currents `[T, *]` in units of the threshold, float32.
+        v: potentials `[*]`, float32.
+        net: spikes minus negative spikes so far `[*]`, float32.
+        negative: at or below which a negative spike is sent, below 1; `-inf` for never.
+        repay: what a negative spike adds to the potential.
+        needs_spike: see above.
+    """
+    spikes = torch.empty_like(x)
+    for t, current in enumerate(x):
+        u = v + current
+        back = (u <= negative) & ((net > 0) | (not needs_spike))
+        fired = (u >= 1).to(x.dtype)
+        torch.sub(fired, back.to(x.dtype), out=spikes[t])
+        v = u - fired + repay * back
+        net = net + spikes[t]
+    return spikes, v, net
 
 
 class _Spike(torch.autograd.Function):
@@ -61,11 +92,9 @@ class _LIF(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, v: Tensor, decay: float, v_threshold: float, surrogate_width: float, soft_reset: bool
     ) -> tuple[Tensor, Tensor]:
-        # Potentials in half precision would lose currents that are small beside them.
-        dtype = torch.promote_types(x.dtype, torch.float32)
+        dtype = v.dtype
         spikes = torch.empty_like(x)
         distance = torch.empty_like(x, dtype=dtype) if ctx.needs_input_grad[0] else None
-        v = v.to(dtype)
         for t, current in enumerate(x):
             u = torch.add(current.to(dtype), v, alpha=decay)
             if distance is not None:
@@ -78,7 +107,6 @@ class _LIF(torch.autograd.Function):
             inside = torch.lt(distance.abs_(), surrogate_width / 2, out=distance).to(torch.uint8)
             ctx.save_for_backward(spikes, inside)
         ctx.decay, ctx.width, ctx.soft_reset = decay, surrogate_width, soft_reset
-        v = v.to(x.dtype)
         ctx.mark_non_differentiable(v)
         return spikes, v
 

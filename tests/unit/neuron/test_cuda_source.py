@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from emsyolo.neuron.lif import LIF
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 KERNELS = ("lif_forward", "lif_backward", "lif_unpack")
+RULES = [(-math.inf, 0.0, False), (0.0, 1.0, True), (-10.0, 10.0, False)]  # plain, signed, imbalanced
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 
 
@@ -33,17 +36,18 @@ def test_compiles_for_a_gpu(architecture: str, dtype: torch.dtype) -> None:
     _, size = nvrtc.nvrtcGetCUBINSize(program)
     binary = bytearray(size)
     nvrtc.nvrtcGetCUBIN(program, binary)
-    assert all(name.encode() in binary for name in KERNELS)
+    assert all(f".text.{name}".encode() in binary for name in KERNELS)
+    assert (b".text.if_forward" in binary) == (dtype.itemsize > 2)
 
 
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[torch.dtype, ctypes.CDLL]:
-    """The kernels' text compiled for this CPU, per dtype; float16 has instructions of a GPU."""
+    """The kernels' text compiled for this CPU, per dtype."""
     if COMPILER is None:
         pytest.skip("no C++ compiler on this machine")
     folder = tmp_path_factory.mktemp("lif")
     found = {}
-    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+    for dtype in DTYPES:
         library = folder / f"{dtype}.so"
         definitions = [one for one in cuda.options(dtype) if one.startswith("-D")]
         flags = ["-std=c++17", "-O2", "-shared", "-fPIC", "-ffp-contract=off", "-x", "c++"]
@@ -60,7 +64,7 @@ def address(x: Tensor | None) -> ctypes.c_void_p:
 @pytest.mark.parametrize("wide", [0, 1])
 @pytest.mark.parametrize("soft", [0, 1])
 @pytest.mark.parametrize("steps", [1, 3, 4, 9])
-@pytest.mark.parametrize("dtype", DTYPES[:3], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_arithmetic_is_the_references(
     libraries: dict[torch.dtype, ctypes.CDLL], dtype: torch.dtype, steps: int, soft: int, wide: int
 ) -> None:
@@ -80,10 +84,10 @@ def test_arithmetic_is_the_references(
     count = ctypes.c_longlong(neurons)
     library.lif_forward(
         address(x), count, address(v), address(spikes), address(bits), count, steps, real(0.25), real(0.5), real(0.5),
-        soft, wide,
+        soft, 1, wide,
     )  # fmt: skip
     assert torch.equal(spikes, expected)
-    assert torch.equal(v.to(dtype), last)
+    assert torch.equal(v, last)
     _, numbas, _ = operator.lif(x, start, 0.25, 0.5, 1.0, bool(soft), keep=True)
     assert torch.equal(bits, numbas)
     again = torch.empty_like(x)
@@ -93,7 +97,7 @@ def test_arithmetic_is_the_references(
     library.lif_backward(
         address(upstream), address(bits), address(gradient), count, steps, real(0.25), real(1.0), soft, wide
     )
-    if dtype == torch.bfloat16:  # the reference sums in bfloat16; numba, as this, in float32
+    if dtype.itemsize == 2:  # the reference sums in that type; numba, as this, in float32
         assert torch.equal(gradient, operator.lif_backward(upstream, numbas, 0.25, 1.0, bool(soft)))
     else:
         (wanted,) = torch.autograd.grad(expected, leaf, upstream)
@@ -102,14 +106,32 @@ def test_arithmetic_is_the_references(
 
 def test_still_image_is_read_once_per_step_from_one_row(libraries: dict[torch.dtype, ctypes.CDLL]) -> None:
     x = torch.full((1, 4), 0.375)
-    v, spikes, one = torch.zeros(4), torch.empty(3, 4), ctypes.c_longlong(4)
+    v, spikes, one = torch.full((4,), torch.nan), torch.empty(3, 4), ctypes.c_longlong(4)
     constants = (ctypes.c_float(0.25), ctypes.c_float(0.5), ctypes.c_float(0.5))
     libraries[torch.float32].lif_forward(
-        address(x), ctypes.c_longlong(0), address(v), address(spikes), address(None), one, 3, *constants, 0, 1
-    )
+        address(x), ctypes.c_longlong(0), address(v), address(spikes), address(None), one, 3, *constants, 0, 0, 1
+    )  # what v held before is not read
     # u: 0.375 | 0.46875 | 0.4921875: never
     assert not spikes.any()
     assert v.tolist() == [0.4921875] * 4
+
+
+@pytest.mark.parametrize("wide", [0, 1])
+@pytest.mark.parametrize("rule", RULES)
+def test_arithmetic_of_integrate_and_fire_is_the_references(
+    libraries: dict[torch.dtype, ctypes.CDLL], rule: tuple[float, float, bool], wide: int
+) -> None:
+    torch.manual_seed(0)
+    x, count = (torch.randn(20, 64) * 8).round() / 4, ctypes.c_longlong(64)
+    v, net, spikes = torch.rand(64), torch.zeros(64), torch.empty(20, 64)
+    negative, repay, needs_spike = rule
+    expected = reference.if_steps(x, v, net, negative=negative, repay=repay, needs_spike=needs_spike)
+    libraries[torch.float32].if_forward(
+        address(x), count, address(v), address(net), address(spikes), count, 20, ctypes.c_float(negative),
+        ctypes.c_float(repay), int(needs_spike), wide,
+    )  # fmt: skip
+    for wanted, found in zip(expected, (spikes, v, net), strict=True):
+        assert torch.equal(wanted, found)
 
 
 def test_cupy_that_is_not_installed_is_named() -> None:
@@ -119,21 +141,71 @@ def test_cupy_that_is_not_installed_is_named() -> None:
         LIF(backend="cupy")
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("neurons", [7, 4096])
-@pytest.mark.parametrize("steps", [1, 4, 5])
-def test_a_gpu_gives_what_the_cpu_gives(steps: int, neurons: int, dtype: torch.dtype) -> None:
+@pytest.fixture
+def gpu() -> None:
     if not (torch.cuda.is_available() and cuda.available()):
         pytest.skip("no CUDA device, or no CuPy")
+
+
+def permuted(x: Tensor) -> Tensor:
+    return x.transpose(1, -1).contiguous().transpose(1, -1)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
+@pytest.mark.parametrize("layout", [lambda x: x, permuted, lambda x: x[..., ::2]], ids=["dense", "permuted", "cut out"])
+@pytest.mark.parametrize(("steps", "neurons"), [(1, 7), (4, 4096), (5, 4096), (2000, 8)])
+def test_a_gpu_gives_what_the_cpu_gives(
+    gpu: None, steps: int, neurons: int, layout: Callable[[Tensor], Tensor], soft: bool, dtype: torch.dtype
+) -> None:
     torch.manual_seed(0)
-    x = ((torch.randn(steps, 2, neurons, dtype=torch.float64) * 8).round() / 8).to(dtype)
-    upstream = torch.randn(steps, 2, neurons).to(dtype)
-    results = []
-    for device in ("cpu", "cuda"):
-        leaf = x.to(device).requires_grad_()
-        spikes, bits, v = operator.lif(leaf, None, 0.25, 0.5, 1.0, False, keep=True)
-        (gradient,) = torch.autograd.grad(spikes, leaf, upstream.to(device))
-        results.append([one.cpu() for one in (spikes, bits, v, gradient, operator.unpack(bits, steps, dtype))])
-    for host, device_side in zip(*results, strict=True):
-        torch.testing.assert_close(device_side, host, rtol=1e-6 if dtype.itemsize > 2 else 1e-2, atol=1e-6)
+    x = layout(((torch.randn(steps, 2, 3, neurons, dtype=torch.float64) * 8).round() / 8).to(dtype))
+    upstream = torch.randn(x.shape).to(dtype)
+    start = torch.rand(x.shape[1:]).mul(4).round().div(8).to(torch.promote_types(dtype, torch.float32))
+    for v in (None, start):
+        results = []
+        for device in ("cpu", "cuda"):
+            leaf = x.to(device).requires_grad_()
+            first = None if v is None else v.to(device)
+            spikes, bits, last = operator.lif(leaf, first, 0.25, 0.5, 1.0, soft, keep=True)
+            (gradient,) = torch.autograd.grad(spikes, leaf, upstream.to(device))
+            results.append([one.cpu() for one in (spikes, bits, last, gradient, operator.unpack(bits, steps, dtype))])
+        for host, device_side in zip(*results, strict=True):
+            torch.testing.assert_close(device_side, host, rtol=1e-6 if dtype.itemsize > 2 else 1e-2, atol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("neurons", [7, 4096])
+def test_a_gpu_integrates_as_the_cpu_does(gpu: None, neurons: int, rule: tuple[float, float, bool]) -> None:
+    x, v = (torch.randn(20, 2, neurons) * 8).round() / 4, torch.rand(2, neurons)
+    host = operator.if_steps(x, v, torch.zeros_like(v), *rule)
+    device_side = operator.if_steps(x.cuda(), v.cuda(), torch.zeros_like(v).cuda(), *rule)
+    for wanted, found in zip(host, device_side, strict=True):
+        assert torch.equal(wanted, found.cpu())
+
+
+@pytest.mark.gpu
+def test_torch_knows_the_operators_of_a_gpu(gpu: None) -> None:
+    x = torch.randn(5, 2, 3, 4, device="cuda")
+    _, bits, _ = operator.lif(x, None, 0.25, 0.5, 1.0, False, keep=True)
+    torch.library.opcheck(operator.lif, (x, None, 0.25, 0.5, 1.0, False, False))
+    torch.library.opcheck(operator.lif_backward, (x, bits, 0.25, 1.0, False))
+    torch.library.opcheck(operator.unpack, (bits, len(x), torch.float32))
+    torch.library.opcheck(operator.if_steps, (x, torch.rand_like(x[0]), torch.zeros_like(x[0]), 0.0, 1.0, True))
+
+
+@pytest.mark.gpu
+def test_kernels_run_on_the_current_stream_and_compiled(gpu: None) -> None:
+    x, node = torch.randn(5, 2, 4096, device="cuda", requires_grad=True), LIF(backend="cupy")
+    expected = node(x)
+    node.reset()
+    with torch.cuda.stream(torch.cuda.Stream()):
+        torch.cuda._sleep(10_000_000)
+        on_the_side = node(x * 1)
+    torch.cuda.synchronize()
+    node.reset()
+    compiled = torch.compile(node, fullgraph=True)(x)
+    assert torch.equal(on_the_side, expected)
+    assert torch.equal(compiled, expected)

@@ -73,6 +73,15 @@ def test_unknown_backend_is_refused() -> None:
         LIF(backend="numpy")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_keeps_the_potential_between_calls(dtype: torch.dtype, backend: str) -> None:
+    # 1 + 2^-12 reaches the threshold; in half precision the potential 1 would not know the 2^-12 that came before.
+    node = LIF(decay=1.0, v_threshold=1 + 2**-12, backend=backend)  # type: ignore[arg-type]
+    steps = torch.tensor([2**-12, 1.0], dtype=dtype).view(-1, 1, 1)
+    assert [node(one[None]).item() for one in steps] == [0, 1]
+
+
 @pytest.mark.parametrize("backend", ["torch", "numba", "spikingjelly"])
 def test_node_goes_on_from_its_potential_until_reset(backend: str) -> None:
     node = LIF(backend=backend)  # type: ignore[arg-type]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from spikingjelly.activation_based.neuron import BaseNode
 from torch import Tensor, nn
 
+from emsyolo.app import build_detector
+from emsyolo.neuron.integrate import IF
 from emsyolo.neuron.kernels import operator, reference
 from emsyolo.neuron.lif import LIF
+from emsyolo.neuron.memory import Memory, set_memory
 
 CONSTANTS = {"decay": 0.25, "v_threshold": 0.5, "surrogate_width": 1.0}
 LAYOUTS = {
@@ -37,7 +43,7 @@ def test_spikes_potential_and_gradient_are_the_references(layout: str, dtype: to
     spikes, bits, potential = operator.lif(x, v, *CONSTANTS.values(), soft, keep=True)
     assert spikes.dtype == dtype
     assert torch.equal(spikes, expected)
-    assert torch.equal(potential.to(dtype), last)
+    assert torch.equal(potential, last)
     assert torch.equal(operator.unpack(bits, len(x), dtype), expected)
     (gradient,) = torch.autograd.grad(spikes, x, upstream)
     (wanted,) = torch.autograd.grad(expected, x, upstream)
@@ -91,6 +97,17 @@ def test_torch_knows_the_operators(layout: str) -> None:
     )
     torch.library.opcheck(operator.lif_backward, (x, bits, 0.25, 1.0, False))
     torch.library.opcheck(operator.unpack, (bits, len(x), torch.float32))
+    torch.library.opcheck(operator.if_steps, (x, torch.rand_like(x[0]), torch.zeros_like(x[0]), 0.0, 1.0, True))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+def test_torch_knows_every_form_of_the_operator(dtype: torch.dtype) -> None:
+    x = torch.randn(5, 2, 3, 4, 6).to(dtype)
+    v = torch.rand(2, 3, 4, 6).to(torch.promote_types(dtype, torch.float32))
+    for start in (None, v):
+        for soft in (False, True):
+            torch.library.opcheck(operator.lif, (x, start, *CONSTANTS.values(), soft, False))
+    torch.library.opcheck(operator.lif, (x, v, *CONSTANTS.values(), False, False, torch.uint8))
 
 
 def test_a_compiled_network_has_no_graph_break() -> None:
@@ -108,6 +125,42 @@ def test_a_compiled_network_has_no_graph_break() -> None:
         results.append((out.detach(), layers[0].weight.grad.clone(), layers[1].v))
     for eager, traced in zip(*results, strict=True):
         torch.testing.assert_close(eager, traced)
+
+
+@pytest.mark.parametrize("memory", ["plain", "packed", "recompute"])
+@pytest.mark.parametrize("model", ["ems_small", "spiking_yolov3_fc"])
+def test_a_compiled_detector_gives_the_same_gradients(model: str, memory: Memory) -> None:
+    original = build_detector(model, 3, 2, ["model.width=0.125"]).train()
+    set_memory(original, memory)
+    frames = torch.rand(1, 2, 3, 64, 96)
+    results = []
+    for compiled in (False, True):
+        detector = copy.deepcopy(original)
+        if compiled:  # what is computed anew is a graph of its own, by design
+            detector.compile(backend="aot_eager", fullgraph=memory != "recompute")
+        maps = detector(frames).maps
+        sum(one.square().mean() for one in maps).backward()
+        results.append([*maps, *(p.grad for p in detector.parameters())])
+    for eager, traced in zip(*results, strict=True):
+        torch.testing.assert_close(eager, traced)
+
+
+def test_a_compiled_converted_neuron_has_no_graph_break() -> None:
+    x = torch.randn(5, 2, 3, 4, 6)
+    results = []
+    for run in (lambda one: one, lambda one: torch.compile(one, backend="aot_eager", fullgraph=True)):
+        node = IF(torch.tensor([0.5, 1.0, 2.0]), start=0.5, rule="signed")
+        results.append(torch.cat([run(node)(x), run(node)(x)]))
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("node", [LIF(), LIF(backend="torch"), IF(torch.ones(3))], ids=["LIF", "torch", "IF"])
+def test_potentials_of_other_maps_are_refused(node: BaseNode) -> None:
+    node(torch.randn(2, 1, 3, 4, 6))
+    with pytest.raises(
+        ValueError, match=r"potentials are \[1, 3, 4, 6\], the currents of a step \[2, 3, 4, 6\]; reset"
+    ):
+        node(torch.randn(2, 2, 3, 4, 6))
 
 
 def test_a_reset_that_is_not_detached_is_refused_by_name() -> None:

@@ -29,10 +29,20 @@ def about(args: argparse.Namespace, without: Collection[str]) -> dict[str, Any]:
 
 
 def interleaved(tasks: dict[str, Task], runs: int, description: str, *, baseline: str) -> dict[str, dict[str, float]]:
-    """Medians in seconds of so many alternating runs, and how many times as fast as the baseline each task is."""
-    for run in track(tasks.values(), description=f"{description}, warming up", transient=True):
-        run()
-        run()
+    """Medians in seconds of so many alternating runs, and how many times as fast as the baseline each task is.
+
+    A task that a GPU has not the memory for, beside the others, is left out, and named.
+    """
+    for name, run in track(list(tasks.items()), description=f"{description}, warming up", transient=True):
+        try:
+            run()
+            run()
+        except torch.OutOfMemoryError:
+            if name == baseline:
+                raise
+            print(f"{description}: {name:32s} left out: not enough memory")
+            del tasks[name]
+            torch.cuda.empty_cache()
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in track(range(runs), description=description, transient=True):
         for name, run in tasks.items():

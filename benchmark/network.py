@@ -4,8 +4,10 @@ and its convolutions alone, which no neuron can beat.
 Runs alternate; ratios are those of the medians. Memory of a training step: what autograd keeps, and the peak of the
 process (CPU) or the device (CUDA), each contestant in a process of its own.
 
-    python benchmark/network.py [--model ems_resnet34] [--batch 2] [--size 320] [--steps 4] [--runs 5]
+    python benchmark/network.py [--model ems_resnet34] [--batch 2|largest] [--size 320] [--steps 4] [--runs 5]
                                 [--device cpu|cuda] [--compile] [--only inference|training|memory] [--out FILE]
+
+`--batch largest`: the largest power of two with which a GPU can train the network step by step.
 """
 
 from __future__ import annotations
@@ -104,6 +106,7 @@ class Bench:
             "step by step": self.step(step_by_step(self.build())),
             "SpikingJelly's LIFNode": self.step(on_spikingjelly(self.build())),
             "convolutions alone, 32": convolutions_alone(self.ours(), self.frames, backward=True),
+            "convolutions alone, bf16": convolutions_alone(self.ours(), self.frames, True, torch.bfloat16),
         }
         for memory in MEMORIES:
             for bfloat16 in (False, True):
@@ -128,6 +131,26 @@ class Bench:
             return {"kept_MB": kept / 1e6, "peak_MB": torch.cuda.max_memory_allocated() / 1e6}
         self.step(detector, bfloat16)()
         return {"kept_MB": kept / 1e6, "peak_MB": _peak_bytes() / 1e6}
+
+
+def _fits(arguments: tuple[argparse.Namespace, str]) -> bool:
+    args, name = arguments
+    try:
+        Bench(args).memory(name)
+    except torch.OutOfMemoryError:
+        return False
+    return True
+
+
+def largest_batch(args: argparse.Namespace) -> int:
+    """The largest power of two that the network step by step can be trained with, each tried in a fresh process."""
+    batch = 1
+    while True:
+        tried = argparse.Namespace(**{**vars(args), "batch": 2 * batch})
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            if not pool.map(_fits, [(tried, "step by step")])[0]:
+                return batch
+        batch *= 2
 
 
 def _peak_bytes() -> int:
@@ -157,7 +180,7 @@ def memory(args: argparse.Namespace) -> dict[str, dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="ems_resnet34")
-    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--batch", type=lambda text: text if text == "largest" else int(text), default=2)
     parser.add_argument("--size", type=int, default=320)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--runs", type=int, default=5)
@@ -167,6 +190,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     args.threads = torch.get_num_threads()
+    if args.batch == "largest":
+        if args.device != "cuda":
+            parser.error("--batch largest: expected --device cuda; type a number for a CPU")
+        args.batch = largest_batch(args)
     result = about(args, ("out", "only"))
     bench = Bench(args)
     for name in ("inference", "training"):

@@ -62,22 +62,31 @@ def on_spikingjelly(detector: Detector) -> Detector:
     return detector
 
 
-def convolutions_alone(detector: Detector, frames: Tensor, backward: bool) -> Callable[[], None]:
-    """The network's convolutions on the inputs that they have in it, and nothing else."""
+def convolutions_alone(
+    detector: Detector, frames: Tensor, backward: bool, dtype: torch.dtype | None = None
+) -> Callable[[], None]:
+    """The network's convolutions on the inputs that they have in it, and nothing else; None: in the maps' own dtype.
+
+    The inputs are found, and kept, when it is first run.
+    """
     seen: list[tuple[nn.Conv2d, Tensor, Tensor]] = []
 
     def note(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         assert isinstance(module, nn.Conv2d)
-        seen.append((module, args[0].detach().clone(), torch.randn_like(output)))
+        x = args[0].detach().clone().to(dtype or args[0].dtype)
+        seen.append((module, x, torch.randn_like(output, dtype=x.dtype)))
 
-    convolutions = [one for one in detector.modules() if isinstance(one, nn.Conv2d)]
-    handles = [one.register_forward_hook(note) for one in convolutions]
-    with torch.no_grad():
-        detector(frames)
-    for handle in handles:
-        handle.remove()
+    def find() -> None:
+        convolutions = [one for one in detector.modules() if isinstance(one, nn.Conv2d)]
+        handles = [one.register_forward_hook(note) for one in convolutions]
+        with torch.no_grad():
+            detector(frames)
+        for handle in handles:
+            handle.remove()
 
     def run() -> None:
+        if not seen:
+            find()
         for place, (module, x, upstream) in enumerate(seen):
             weight, bias = module.weight.to(x.dtype), None if module.bias is None else module.bias.to(x.dtype)
             leaf = x.requires_grad_(backward and place > 0)  # the image needs none

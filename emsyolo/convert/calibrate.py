@@ -25,7 +25,9 @@ def calibrate(
     """The scale (lambda) of each channel of each activation.
 
     Two passes over the batches: maxima first, then histograms of 2,048 bins between 0 and the maximum. A channel that
-    is never active gets the largest scale of its layer. Ming and Li, 2024, (15); Kim et al., AAAI 2020 (channel-wise).
+    is active in so few places that the percentile lies in the first bin or at 0, which would clip all it says, gets
+    that of its values above 0; one that is never active, the largest scale of its layer. Ming and Li, 2024, (15); Kim
+    et al., AAAI 2020 (channel-wise). Differs: neither says what becomes of rarely active channels.
 
     Args:
         run: the network.
@@ -58,12 +60,15 @@ def calibrate(
         raise ValueError("calibration: no batch; expected at least one training image")
     if rule == "max":
         return {name: _alive(top) for name, top in maxima.items()}
-    counts = {name: torch.zeros(len(top), BINS) for name, top in maxima.items()}
+    # Bin 0 holds what is not above 0, bin k what lies above (k-1) and up to k of the 2,048 parts.
+    counts = {
+        name: torch.zeros(len(top), 1 + BINS, dtype=torch.int64, device=top.device) for name, top in maxima.items()
+    }
 
     def note_histogram(name: str, values: Tensor) -> None:
         width = maxima[name].clamp(min=1e-12)[:, None] / BINS
-        place = (values.clamp(min=0) / width).long().clamp(max=BINS - 1)
-        counts[name].scatter_add_(1, place, torch.ones_like(values))
+        place = (values.clamp(min=0) / width).ceil().long().clamp(max=BINS)
+        counts[name].scatter_add_(1, place, torch.ones_like(place))
 
     _watch(run, activations, batches(), note_histogram)
     pick = _percentile(percentile) if rule == "percentile" else _least_squares(levels)
@@ -98,19 +103,23 @@ def _alive(scale: Tensor) -> Tensor:
 
 
 def _percentile(percent: float) -> Callable[[Tensor], Tensor]:
+    def reached(counts: Tensor) -> Tensor:
+        share = counts.cumsum(dim=1).double() / counts.sum(dim=1, keepdim=True)
+        return (share < percent / 100 - 1e-9).sum(dim=1)
+
     def pick(counts: Tensor) -> Tensor:
-        share = counts.cumsum(dim=1) / counts.sum(dim=1, keepdim=True)
-        return ((share < percent / 100 - 1e-9).sum(dim=1) + 1).clamp(max=BINS) / BINS
+        place = reached(counts)
+        return torch.where(place > 1, place, 1 + reached(counts[:, 1:])) / BINS
 
     return pick
 
 
 def _least_squares(levels: int) -> Callable[[Tensor], Tensor]:
     def pick(counts: Tensor) -> Tensor:
-        middle = (torch.arange(BINS) + 0.5) / BINS
-        shares = torch.arange(1, CANDIDATES + 1) / CANDIDATES
+        middle = (torch.arange(1 + BINS, device=counts.device) - 0.5).clamp(min=0) / BINS
+        shares = torch.arange(1, CANDIDATES + 1, device=counts.device) / CANDIDATES
         rounded = ((middle[None] / shares[:, None] * levels).round().clamp(max=levels) / levels) * shares[:, None]
-        error = counts @ (rounded - middle[None]).square().T  # [C, candidates]
+        error = counts.double() @ (rounded - middle[None]).square().double().T  # [C, candidates]
         return shares[error.argmin(dim=1)]
 
     return pick

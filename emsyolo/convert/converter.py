@@ -8,6 +8,7 @@ max-pooling of real values, nor a detector's two outputs. Its IF node is used.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import get_args
@@ -34,11 +35,12 @@ class Conversion:
     """How a network is converted, and how it is run.
 
     Attributes:
-        rule: of the neurons, as for `IF`; leaky ReLU takes `imbalanced` in any case.
+        rule: of the neurons, as for `IF`; leaky ReLU knows `imbalanced` alone, which `plain` means there.
         normalise, percentile, levels: of the scales, as for `calibrate`; a quantised activation has its own.
-        start: potential at the start as a share of the threshold; None: 1/2 for quantised activations, else 0.
+        start: potential at the start as a share of the threshold, in [0, 1]; None: 1/2 for quantised activations,
+            else 0.
         images: training images of the calibration.
-        chunk: steps computed together; memory grows with it.
+        chunk: steps computed together, at most; memory grows with it. `delayed` needs T.
         report: take the error apart, layer by layer.
     """
 
@@ -58,6 +60,8 @@ class Conversion:
         for name in ("images", "chunk", "levels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"convert.{name} is {getattr(self, name)}; expected at least 1")
+        if self.start is not None and not 0 <= self.start <= 1:
+            raise ValueError(f"convert.start is {self.start}; expected a share of the threshold in [0, 1], or null")
 
 
 def is_conventional(detector: nn.Module) -> bool:
@@ -82,7 +86,8 @@ def convert(
         settings: None is `Conversion()`.
 
     Raises:
-        ValueError: a layer that cannot be converted, or a convolution whose input is a sum of spikes; names it.
+        ValueError: a layer that cannot be converted, one whose activation does not go with the rule, or a convolution
+            whose input is a sum of spikes, or of spikes and currents; names it.
     """
     settings = settings or Conversion()
     spiking = copy.deepcopy(detector).eval()
@@ -92,6 +97,7 @@ def convert(
     activations: dict[str, nn.Module] = {n: one for n, one in spiking.named_modules() if isinstance(one, ACTIVATIONS)}
     if not activations:
         raise ValueError("the detector has no ReLU, leaky ReLU or quantised activation; expected one trained as an ANN")
+    rules = {name: _rule(name, one, settings.rule) for name, one in activations.items()}
     scales = calibration.calibrate(
         spiking,
         activations,
@@ -104,18 +110,34 @@ def convert(
         if isinstance(module, Quantised):
             if not module.scale > 0:
                 raise ValueError(f"{name}: its scale lambda is {module.scale.item()}; expected a number > 0")
-            scales[name] = module.scale.detach().expand(len(scales[name])).clone()
+            scales[name] = module.scale.detach().to(scales[name]).expand(len(scales[name])).clone()
     frames = next(iter(batches()))[:, :1]
     _scale_weights(spiking, activations, scales, frames)
     for name, module in activations.items():
         own = (0.5 if isinstance(module, Quantised) else 0.0) if settings.start is None else settings.start
-        leaky = isinstance(module, nn.LeakyReLU)
-        slope = module.negative_slope if isinstance(module, nn.LeakyReLU) else 0.1
-        _replace(spiking, name, integrate.IF(scales[name], own, "imbalanced" if leaky else settings.rule, slope))
+        slope = {"slope": module.negative_slope} if isinstance(module, nn.LeakyReLU) else {}
+        _replace(spiking, name, integrate.IF(scales[name], own, rules[name], **slope))
     for name, module in list(spiking.named_modules()):
         if isinstance(module, nn.MaxPool2d):
             _replace(spiking, name, AccumulatedMaxPool(module))
     return spiking
+
+
+def _rule(name: str, activation: nn.Module, rule: integrate.Rule) -> integrate.Rule:
+    """The rule of the neuron that stands for an activation."""
+    if not isinstance(activation, nn.LeakyReLU):
+        if rule == "imbalanced":
+            kind = type(activation).__name__
+            raise ValueError(f"convert.rule is 'imbalanced' and {name} is {kind}; that rule is for leaky ReLU alone")
+        return rule
+    if not activation.negative_slope > 0:
+        raise ValueError(f"{name}: the slope of its leaky ReLU is {activation.negative_slope}; expected a number > 0")
+    if rule not in ("plain", "imbalanced"):
+        raise ValueError(
+            f"convert.rule is {rule!r} and {name} is leaky ReLU, for which there is the imbalanced threshold alone; "
+            "expected 'plain' or 'imbalanced', which are the same for it"
+        )
+    return "imbalanced"
 
 
 def _refuse(network: nn.Module) -> None:
@@ -158,40 +180,68 @@ def _scale_weights(
 ) -> None:
     """Take what a spike of each input channel stands for into the weights.
 
-    Found by running the network with constants in place of the activations: what a convolution is then fed with is, per
-    channel, the scale of the neuron that feeds it, through whatever lies between. In a second run each constant has a
-    factor of its own, which tells one neuron's spikes (times one of the factors) from the sum of several neurons'
-    (refused). Convolutions fed by the image or by currents stay as they are.
+    Found by running the network on a black image with constants in place of the activations and currents of 0: what a
+    convolution is then fed with is, per channel, the scale of the neuron that feeds it, through whatever lies between,
+    and 0 where zeros are padded. In a second run each constant has a factor of its own, and currents are infinite: this
+    tells one neuron's spikes (times one of the factors) from a sum of several neurons', or of spikes and currents.
+    Channels that the image or currents feed are 0 in the first run, and stay as they are.
     """
     constants = {name: _Constant(scales[name]) for name in activations}
     for name, constant in constants.items():
         _replace(network, name, constant)
     convolutions = {name: one for name, one in network.named_modules() if isinstance(one, CONVOLUTIONS)}
     seen: dict[str, list[Tensor]] = {name: [] for name in convolutions}
+    current = 0.0
 
-    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda module, args: seen[name].append(args[0].detach().movedim(-3, 0).flatten(1))
+    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+        def note(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            seen[name].append(args[0].detach().movedim(-3, 0).flatten(1))
+            return torch.full_like(output, current)
 
-    handles = [module.register_forward_pre_hook(keep(name)) for name, module in convolutions.items()]
-    factors = 2 + torch.rand(len(constants), generator=torch.Generator().manual_seed(0))
+        return note
+
+    handles = [module.register_forward_hook(keep(name)) for name, module in convolutions.items()]
+    factors = 2 + torch.rand(len(constants), generator=torch.Generator().manual_seed(0)).to(frames.device)
     with torch.inference_mode():
-        network(frames)
+        network(torch.zeros_like(frames))
         for constant, factor in zip(constants.values(), factors.tolist(), strict=True):
             constant.factor = factor
-        network(frames)
+        current = math.inf
+        network(torch.zeros_like(frames))
     for handle in handles:
         handle.remove()
     with torch.no_grad():
         for name, convolution in convolutions.items():
             once, again = seen[name]
-            scale = once.amax(dim=1)
-            if ((scale - once.amin(dim=1)).abs() > TOLERANCE * scale.abs()).any() or torch.equal(once, again):
-                continue  # currents, or the image
-            ratios = again.amax(dim=1) / scale
-            if ((ratios[:, None] - factors[None]).abs().amin(dim=1) > TOLERANCE).any():
-                raise ValueError(f"cannot convert {name}: the spikes of several layers are added in its input")
+            scale = _stood_for(name, once, again, factors)
             shape = (-1, 1, 1, 1) if isinstance(convolution, nn.ConvTranspose2d) else (1, -1, 1, 1)
             convolution.weight.mul_(scale.view(shape))
+
+
+def _stood_for(name: str, once: Tensor, again: Tensor, factors: Tensor) -> Tensor:
+    """What a spike of each input channel stands for, `[C]`, from the inputs `[C, values]` of both runs; else 1.
+
+    Where the first is 0, zeros were padded.
+    """
+    spikes = once > 0
+    fed = spikes.any(dim=1)
+
+    def ends(x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.where(spikes, x, math.inf).amin(dim=1), torch.where(spikes, x, -math.inf).amax(dim=1)
+
+    ratios = torch.stack(ends(again / once))[:, fed, None]
+    one_neuron = (ratios - factors).abs().amax(dim=0) <= TOLERANCE  # [C, factors]
+    if not one_neuron.any(dim=-1).all():
+        raise ValueError(
+            f"cannot convert {name}: the spikes of several layers, or spikes and currents, are added in its input"
+        )
+    least, most = ends(once)
+    if ((most - least)[fed] > TOLERANCE * most[fed]).any():
+        raise ValueError(
+            f"cannot convert {name}: in its input a spike counts less at the border, where an average pads zeros; "
+            "expected count_include_pad=False"
+        )
+    return torch.where(fed, most, 1.0)
 
 
 def _replace(network: nn.Module, name: str, module: nn.Module) -> None:

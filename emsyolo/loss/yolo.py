@@ -123,14 +123,15 @@ def _distance(head_maps: HeadMaps, taught: HeadMaps, gains: dict[str, float]) ->
     """How far maps are from a teacher's (scalar)."""
     maps, theirs = _exact(head_maps), _exact(taught)
     total = maps[0].new_zeros(())
-    levels = zip(maps, theirs, head_maps.strides, head_maps.anchors, LEVEL_BALANCE[len(maps)], strict=True)
-    for raw, goal, stride, anchors, balance in levels:
-        certain = goal[..., 4].sigmoid()
+    certainties = [goal[..., 4].sigmoid() for goal in theirs]
+    weights = summed(torch.stack([certain.sum() for certain in certainties])) / world_size()  # as of the matches
+    levels = zip(maps, theirs, certainties, weights, head_maps.strides, head_maps.anchors, strict=True)
+    for (raw, goal, certain, weight, stride, anchors), balance in zip(levels, LEVEL_BALANCE[len(maps)], strict=True):
         boxes, aims = (box_convert(head_maps.decoding(one, stride, anchors), "cxcywh", "xyxy") for one in (raw, goal))
         miss = complete_box_iou_loss(boxes.flatten(0, -2), aims.flatten(0, -2)).view_as(certain)
         parts = {"box": miss, "class": bce(raw[..., 5:], goal[..., 5:].sigmoid(), reduction="none").mean(dim=-1)}
         for name, part in parts.items():
             if name == "box" or raw.shape[-1] > 6:
-                total = total + gains[name] * (part * certain).sum() / certain.sum()
+                total = total + gains[name] * (part * certain).sum() / weight
         total = total + gains["objectness"] * balance * bce(raw[..., 4], certain)
     return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,11 @@ def test_normalisation_counts_the_samples_of_all(tmp_path: Path) -> None:
             torch.testing.assert_close(part[name], expected[name], rtol=1e-5, atol=1e-5)
 
 
-def loss_of(images: slice) -> tuple[Tensor, Tensor]:
-    """The loss of some of four images, of which one has no box, and its gradient."""
+def loss_of(images: slice, *, taught: bool) -> tuple[Tensor, Tensor]:
+    """The loss of some of four images, of which one has no box, and its gradient; with a teacher or without."""
     torch.manual_seed(0)
-    maps = [torch.randn(4, 3, 8, 8, 8), torch.randn(4, 3, 4, 4, 8)]
+    maps, theirs = ([torch.randn(4, 3, 8, 8, 8), torch.randn(4, 3, 4, 4, 8)] for _ in range(2))
+    theirs[0][:2, ..., 4] += 2  # the teacher sees more in the images of the first process
     leaves = [one[images].clone().requires_grad_() for one in maps]
     anchors = (torch.tensor([[10.0, 14], [23, 27], [37, 58]]), torch.tensor([[81.0, 82], [60, 90], [40, 40]]))
     boxes = [[[10.0, 12, 50, 60]], [[60.0, 40, 100, 110], [5, 5, 25, 30]], [], [[30.0, 30, 90, 100]]]
@@ -82,19 +84,23 @@ def loss_of(images: slice) -> tuple[Tensor, Tensor]:
         )
         for b in boxes[images]
     ]
-    loss = YOLOLoss()(HeadMaps(tuple(leaves), (16, 32), anchors, decode_yolov5), targets)["loss"]
+    own, teachers = (
+        HeadMaps(tuple(one), (16, 32), anchors, decode_yolov5) for one in (leaves, [one[images] for one in theirs])
+    )
+    loss = YOLOLoss()(own, targets, teachers if taught else None)["loss"]
     # What the trainer does: times the number of processes, of which it then takes the mean.
     (loss * world_size()).backward()
     return loss.detach(), torch.cat([leaf.grad.flatten(1) for leaf in leaves], dim=1)
 
 
-def loss_here(rank: int) -> tuple[Tensor, Tensor]:
-    return loss_of(slice(2 * rank, 2 * rank + 2))
+def loss_here(rank: int, *, taught: bool) -> tuple[Tensor, Tensor]:
+    return loss_of(slice(2 * rank, 2 * rank + 2), taught=taught)
 
 
-def test_loss_divides_by_the_matches_of_all(tmp_path: Path) -> None:
-    loss, gradient = loss_of(slice(0, 4))
-    parts = in_two(loss_here, tmp_path)
+@pytest.mark.parametrize("taught", [False, True])
+def test_loss_divides_by_the_matches_and_the_teachers_certainty_of_all(tmp_path: Path, taught: bool) -> None:
+    loss, gradient = loss_of(slice(0, 4), taught=taught)
+    parts = in_two(partial(loss_here, taught=taught), tmp_path)
     torch.testing.assert_close(torch.cat([part[1] for part in parts]) / WORLD, gradient, rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(sum(part[0] for part in parts), loss)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from emsyolo.trainer.fit import LAST
@@ -143,14 +147,35 @@ def with_checkpoint(cfg: DictConfig, weights: Weights, keys: Sequence[str] = FRO
     return result
 
 
+def first_process() -> bool:
+    """Whether this process speaks and writes: alone, or the first that torchrun, SLURM or Lightning started."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
 def run_folder(runs_dir: str, resume: str | None, dataset: str, model: str, now: str) -> str:
-    """The folder of a training: a new one, or that of the run that is gone on with. A resolver of OmegaConf."""
+    """The folder of a training: a new one, or that of the run that is gone on with. A resolver of OmegaConf.
+
+    A process that is not the first, whose clock may say another `now`, has a temporary one: Hydra writes in any case.
+    """
+    if not first_process():
+        return _temporary().name
     if resume is None:
         return str(Path(runs_dir) / dataset / model / now)
     try:
         return str(resumed_checkpoint(Path(runs_dir), resume, dataset, model).parents[1])
     except FileNotFoundError:  # said by the task itself, in one line
         return str(Path(runs_dir) / dataset / model / now)
+
+
+@cache
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    """A folder that goes with this process."""
+    return tempfile.TemporaryDirectory(prefix="emsyolo-")
+
+
+def log_file(path: str) -> str:
+    """The log of a training, which the first process alone writes. A resolver of OmegaConf."""
+    return path if first_process() else os.devnull
 
 
 def resumed_checkpoint(runs_dir: Path, resume: str, dataset: str, model: str) -> Path:
@@ -180,3 +205,4 @@ def check_protocol() -> None:
 
 
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
+OmegaConf.register_new_resolver("log_file", log_file, replace=True)

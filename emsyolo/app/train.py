@@ -11,12 +11,12 @@ from typing import Any
 import lightning
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
-from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from emsyolo.app.build import data_of, detector_of, device_of, fit_to_data, plain, resolved, threshold
-from emsyolo.app.config import overlay, resumed_checkpoint, saved_config
+from emsyolo.app.config import first_process, overlay, resumed_checkpoint, saved_config
 from emsyolo.app.measure import measure
 from emsyolo.dataset.datamodule import DataModule
 from emsyolo.deploy.inference import for_inference
@@ -41,7 +41,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     """
     choices = HydraConfig.get().runtime.choices
     out = Path(HydraConfig.get().runtime.output_dir)
-    first = getattr(rank_zero_only, "rank", 0) == 0
+    first = first_process()
     if not first:  # of several processes one speaks and writes
         logging.getLogger().setLevel(logging.WARNING)
     resume = None
@@ -72,12 +72,28 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         evaluator=lambda: CocoEvaluator(truth, data.class_names, data.box_filter),
         postprocess=postprocess,
     )
+    _check_sweep(trainer.world_size)
     began = time.monotonic()
     fit(trainer, module, data, resume)
     facts["training_s"] = round(time.monotonic() - began, 1)
     if not trainer.is_global_zero:
         return {}
     return _finish(cfg, data, module, out, hyperparameters, facts)
+
+
+def _check_sweep(processes: int) -> None:
+    """Refuse a training in several processes inside a sweep, unless SLURM starts them for each run.
+
+    Lightning's own processes would begin the sweep anew, and torchrun's lose each other where a run fails in one.
+    """
+    hydra_config = HydraConfig.get()
+    launcher = hydra_config.runtime.choices.get("hydra/launcher")
+    if processes > 1 and hydra_config.mode == RunMode.MULTIRUN and launcher != "submitit_slurm":
+        raise ValueError(
+            f"-m with hydra/launcher={launcher} and a training in {processes} processes; expected one process, or "
+            "hydra/launcher=submitit_slurm hydra.launcher.tasks_per_node=N, or, without -m, a command for each run: "
+            "torchrun --nproc-per-node=N train.py ..."
+        )
 
 
 def _module(cfg: DictConfig, class_names: Sequence[str]) -> DetectionModule:
@@ -139,6 +155,7 @@ def _finish(
         best = out / "checkpoints" / LAST
     detector = module.detector
     if best.exists():
+        detector = detector_of(cfg)  # the module's parameters may be sharded
         load_weights(detector, read_weights(best))
     shared = best.with_suffix(".safetensors")
     save_weights(shared, detector, hyperparameters)

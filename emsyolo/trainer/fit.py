@@ -87,7 +87,13 @@ def fit(trainer: Trainer, module: DetectionModule, data: DataModule, resume: Pat
 
     Raises:
         KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, with `last.ckpt` written.
+        ValueError: fewer validation images than processes.
     """
+    if len(data.val) < trainer.world_size:
+        raise ValueError(
+            f"dataset {data.name} has {len(data.val)} validation images for {trainer.world_size} processes; expected "
+            "at least one for each: lower trainer.devices or trainer.num_nodes"
+        )
     train = data.train_loader(rank=trainer.global_rank, world_size=trainer.world_size)
     val = data.val_loader(rank=trainer.global_rank, world_size=trainer.world_size)
     if resume is not None:

@@ -79,6 +79,10 @@ def test_unknown_keys_fail(key: str) -> None:
         composed(key)
 
 
+def test_sharded_gradients_are_not_clipped() -> None:
+    assert composed("trainer=fsdp").trainer.gradient_clip_val is None  # Lightning's FSDPPrecision refuses their norm
+
+
 def test_numbers_reach_the_network() -> None:
     cfg = composed("neuron.v_threshold=0.7", "neuron.decay=0.5", "T=3", "model.width=0.125", "neuron.backend=torch")
     detector = instantiate(cfg.model, _convert_="all")

@@ -31,6 +31,37 @@ def test_one_run_folder_and_every_image_once(script: Run, tmp_path: Path) -> Non
     assert done.stdout.count("epoch 1/2") == 1
 
 
+def test_torchrun_makes_one_run_folder(tmp_path: Path, data_dir: Path) -> None:
+    folders = [f"data_dir={data_dir}", f"runs_dir={tmp_path / 'runs'}"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*torchrun, str(ROOT / "train.py"), *TINY, *TWO, "trainer.max_epochs=1", *folders]
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    (run,) = (tmp_path / "runs").glob("*/*/*")
+    logs = sorted(path.name for path in run.glob("*.log"))
+    assert logs == ["train.log"]
+    assert (run / "train.log").read_text().count("epoch 1/1") == 1
+    assert (run / "metrics.json").exists()
+    assert not list(tmp_path.glob("emsyolo-*"))  # the second process's folder went with it
+
+
+def test_several_processes_inside_a_sweep_are_refused(script: Run, tmp_path: Path) -> None:
+    script("train.py", "-m", "seed=0,1", *TINY, *TWO)
+    (table,) = (tmp_path / "runs").glob("digits/ems_small/*/sweep.json")
+    failed = [row["failed"] for row in json.loads(table.read_text())]
+    assert len(failed) == 2
+    for line in failed:
+        assert "-m with hydra/launcher=basic and a training in 2 processes; expected one process" in line
+
+
+def test_more_processes_than_validation_images_are_refused(script: Run) -> None:
+    done = script("train.py", *TINY, *TWO, "dataset.val.limit=1", ok=False)
+    assert done.returncode == 1
+    assert "has 1 validation images for 2 processes; expected at least one for each" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("victim", ["first", "second"])
 def test_a_killed_process_ends_the_training(tmp_path: Path, data_dir: Path, victim: str) -> None:
     folders = [f"data_dir={data_dir}", f"runs_dir={tmp_path / 'runs'}"]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from hydra.errors import InstantiationException
+from lightning.pytorch.utilities import rank_zero_only
 
-from emsyolo.app.config import newest_run, resumed_checkpoint, run_folder
+from emsyolo.app.config import log_file, newest_run, resumed_checkpoint, run_folder
 from emsyolo.app.predict import image_paths
 from emsyolo.app.run import message
 
@@ -39,6 +40,16 @@ def test_a_resumed_run_keeps_its_folder(tmp_path: Path) -> None:
     assert run_folder(str(tmp_path), "last", "digits", "a", "now") == str(last.parents[1])
     assert run_folder(str(tmp_path), str(last), "digits", "other", "now") == str(last.parents[1])
     assert run_folder(str(tmp_path), None, "digits", "a", "now") == str(tmp_path / "digits" / "a" / "now")
+
+
+def test_of_several_processes_the_first_alone_has_a_run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert log_file("train.log") == "train.log"
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    folder = Path(run_folder(str(tmp_path), None, "digits", "a", "a second later"))
+    assert folder.is_dir()
+    assert not folder.is_relative_to(tmp_path)
+    assert run_folder(str(tmp_path), "last", "digits", "a", "now") == str(folder)
+    assert log_file("train.log") == os.devnull
 
 
 def test_the_innermost_error_is_said_in_one_line() -> None:

@@ -13,18 +13,24 @@ from emsyolo.convert.simulate import simulate
 from emsyolo.model.detector import Detector
 from emsyolo.neuron.integrate import IF
 
+PARTS = ("clipping", "quantisation", "unevenness", "total", "inherited")
+
 
 @dataclass(frozen=True)
 class LayerError:
-    """The error of one spiking layer, and its parts: root mean squares, as shares of the layer's mean threshold.
+    """The error of one spiking layer, and its parts, as shares of the layer's threshold.
+
+    The plain names are root mean squares, which do not add up; the means of the three parts add up to `mean_total`,
+    as the parts themselves do in every element.
 
     Attributes:
         name: of the layer.
-        clipping: activations above the threshold.
+        clipping: activations that more than a spike per step would be needed for.
         quantisation: the grid of T steps.
         unevenness: what is left: spikes that came too early or too late.
-        total: of the layer itself, on the input that it had; elementwise the sum of the three.
+        total: of the layer itself, on the input that it had.
         inherited: what its input differs by from that of the conventional network, after the activation.
+        mean_clipping, mean_quantisation, mean_unevenness, mean_total, mean_inherited: the same with their signs.
         firing_rate: spikes, of both signs, per neuron and step.
         saturated: share of neurons that fired at every step.
         silent: share of neurons that never fired.
@@ -36,28 +42,38 @@ class LayerError:
     unevenness: float
     total: float
     inherited: float
+    mean_clipping: float
+    mean_quantisation: float
+    mean_unevenness: float
+    mean_total: float
+    mean_inherited: float
     firing_rate: float
     saturated: float
     silent: float
 
 
 def parts(
-    z: Tensor, rate: Tensor, activation: Callable[[Tensor], Tensor], steps: int, start: float
+    z: Tensor, rate: Tensor, activation: Callable[[Tensor], Tensor], steps: int, start: float, slope: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Clipping, quantisation and unevenness, elementwise; their sum is `rate - activation(z)`.
 
-    Ming and Li, 2024, (18) and section 2.3: the error of a layer on its own input, taken apart.
+    Ming and Li, 2024, (18) and section 2.3: the error of a layer on its own input, taken apart. Even currents z make
+    `floor(z T + start)` spikes, and in the imbalanced neuron, where one at or below `-1/slope` gives `1/slope` back,
+    `floor(-slope (z T + start))` negative ones; of either T at most.
 
     Args:
         z: mean input current, in units of the threshold.
-        rate: mean number of spikes per step.
+        rate: mean number of spikes per step, negative ones taken off.
         activation: of the conventional network, in the same units.
         steps: T.
         start: potential at the start, in units of the threshold.
+        slope: of the imbalanced neuron; 0 for neurons that stay at or above 0.
     """
     exact = activation(z)
-    clipped = exact.clamp(max=1)
-    on_grid = ((z * steps + start + 1e-5).floor() / steps).clamp(0, 1)  # 1e-5: rounding at a whole number
+    clipped = exact.clamp(-1, 1)
+    potential = z * steps + start
+    up, down = ((one + 1e-5).floor().clamp(0, steps) for one in (potential, -slope * potential))  # 1e-5: rounding
+    on_grid = (up - down) / steps
     return clipped - exact, on_grid - clipped, rate - on_grid
 
 
@@ -94,9 +110,8 @@ def layer_errors(
                 totals[name][key] += value
     if not count:
         raise ValueError("the error report had no batch; expected at least one image")
-    squares = ("clipping", "quantisation", "unevenness", "total", "inherited")
     return [
-        LayerError(name, **{key: (v / count) ** 0.5 if key in squares else v / count for key, v in sums.items()})
+        LayerError(name, **{key: (v / count) ** 0.5 if key in PARTS else v / count for key, v in sums.items()})
         for name, sums in totals.items()
     ]
 
@@ -147,28 +162,23 @@ def _activations(conventional: Detector, names: list[str], frames: Tensor) -> di
 def _measured(
     node: IF, activation: nn.Module, current: Tensor, spikes: list[Tensor], exact: Tensor, steps: int
 ) -> dict[str, Any]:
+    """The attributes of `LayerError` but the name; of the parts, mean squares."""
     scale = node.scale.view(-1, 1, 1)
     z, (net, both) = current / steps / scale, spikes
 
     def in_units(x: Tensor) -> Tensor:
         return activation(x * scale) / scale
 
+    slope = node.slope if node.rule == "imbalanced" else 0.0
     with torch.inference_mode():
-        clipping, quantisation, unevenness = parts(z, net / steps, in_units, steps, node.start)
+        clipping, quantisation, unevenness = parts(z, net / steps, in_units, steps, node.start, slope)
+        total = clipping + quantisation + unevenness
         inherited = in_units(z) - exact / scale
-    whole = clipping + quantisation + unevenness
+    found = dict(zip(PARTS, (clipping, quantisation, unevenness, total, inherited), strict=True))
     return {
-        **{
-            key: value.square().mean().item()
-            for key, value in (
-                ("clipping", clipping),
-                ("quantisation", quantisation),
-                ("unevenness", unevenness),
-                ("total", whole),
-                ("inherited", inherited),
-            )
-        },
+        **{key: value.square().mean().item() for key, value in found.items()},
+        **{f"mean_{key}": value.mean().item() for key, value in found.items()},
         "firing_rate": both.mean().item() / steps,
-        "saturated": (net >= steps).float().mean().item(),
+        "saturated": (net.abs() >= steps).float().mean().item(),
         "silent": (both == 0).float().mean().item(),
     }

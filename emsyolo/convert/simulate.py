@@ -24,6 +24,11 @@ def checked_times(times: Sequence[int]) -> list[int]:
     return sorted(set(times))
 
 
+def is_delayed(spiking: Detector) -> bool:
+    """Whether its neurons need all steps of a T together, so that every T is a pass of its own."""
+    return any(isinstance(one, IF) and one.rule == "delayed" for one in spiking.modules())
+
+
 @torch.no_grad()  # under inference_mode SpikingJelly's counters see no convolution
 def simulate(
     spiking: Detector, frames: Tensor, times: Sequence[int], *, chunk: int = 16
@@ -31,30 +36,35 @@ def simulate(
     """The head maps after T steps, for each T of `times`, from one pass over the largest.
 
     Steps are computed in chunks, in multi-step mode, so that memory does not grow with T; the head's input is summed.
-    With `delayed` neurons, which need all steps of a T together, every T is a pass of its own.
+    With `delayed` neurons, which need all steps of a T together, every T is a pass of its own, of one chunk.
 
     Args:
         spiking: of `convert`.
         frames: `[1, N, C, H, W]`.
         times: read-out times, at least 1 each.
-        chunk: steps computed together, at least 1.
+        chunk: steps computed together, at most; at least 1, and for `delayed` neurons the largest T.
 
     Raises:
-        ValueError: times or a chunk below 1.
+        ValueError: times below 1, or a chunk that is too small.
     """
     if chunk < 1:
         raise ValueError(f"convert.chunk is {chunk}; expected at least 1")
-    delayed = any(isinstance(one, IF) and one.rule == "delayed" for one in spiking.modules())
+    times, delayed = checked_times(times), is_delayed(spiking)
+    if delayed and times[-1] > chunk:
+        raise ValueError(
+            f"convert.chunk is {chunk}; expected at least T = {times[-1]}, for delayed neurons need all steps at once, "
+            "in memory"
+        )
     done = 0
     sums: list[Tensor] = []
     reset(spiking)
     try:
-        for t in checked_times(times):
+        for t in times:
             if delayed:
                 reset(spiking)
                 done, sums = 0, []
             while done < t:
-                spiking.T = t - done if delayed else min(chunk, t - done)
+                spiking.T = min(chunk, t - done)
                 parts = [one.sum(dim=0, keepdim=True) for one in spiking.features(frames)]
                 sums = [a + b for a, b in zip(sums, parts, strict=True)] if sums else parts
                 done += spiking.T

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 NOTHING = "-"
+MEAN = "mean_"  # before the name of a part of the error
 SWEEP_METRICS = ("mAP", "mAP50", "mAP75", "firing_rate", "energy_mJ", "energy_ratio")
 SWEEP_COUNTS = ("non_spike_macs", "parameters", "training_s")  # shown like "29.7 M"
 WIDTH_OF_A_FILE = 160  # columns where the output is no terminal: rich would take 80 and cut names
@@ -106,14 +107,19 @@ def op_count_table(beside: Mapping[str, Any]) -> Table:
 
 
 def errors_table(errors: Sequence[Mapping[str, Any]]) -> Table:
-    """The error of each layer and its parts."""
-    table = Table(title="Error by layer, in thresholds (root mean square)", box=box.SIMPLE_HEAD, title_justify="left")
+    """The error of each layer and its parts: root mean square, and mean where there is one."""
+    title = (
+        "Error by layer, in thresholds: root mean square / mean. Clipping, quantisation and unevenness make the total"
+    )
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("layer", overflow="fold")
-    columns = [key for key in errors[0] if key != "name"]
+    columns = [key for key in errors[0] if key != "name" and not key.startswith(MEAN)]
     for heading in columns:
         table.add_column(heading.replace("_", " "), justify="right")
     for one in errors:
-        table.add_row(escape(one["name"]), *(f"{one[key]:.4f}" for key in columns))
+        means = (f" / {one[MEAN + key]:+.4f}" if MEAN + key in one else "" for key in columns)
+        cells = (f"{one[key]:.4f}{mean}" for key, mean in zip(columns, means, strict=True))
+        table.add_row(escape(one["name"]), *cells)
     return table
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from emsyolo.report.table import layers_table, metrics_table, sweep_table
+from emsyolo.report.table import errors_table, layers_table, metrics_table, sweep_table
 
 METRICS: dict[str, Any] = {
     "mAP": 0.72124,
@@ -70,6 +70,13 @@ def test_metrics() -> None:
 
 def test_metrics_of_a_network_without_spikes_and_in_part() -> None:
     assert lines(metrics_table({"mAP": 0.5, "firing_rate": None})) == ["mAP | 0.5000", "firing rate | -"]
+
+
+def test_errors() -> None:
+    one = {"name": "neck.reduce.2", "clipping": 0.1, "total": 0.25, "mean_clipping": -0.05, "mean_total": 0.0}
+    shown = lines(errors_table([{**one, "firing_rate": 0.125}]))
+    assert "neck.reduce.2 | 0.1000 / -0.0500 | 0.2500 / +0.0000 | 0.1250" in shown
+    assert [line for line in shown if line.startswith("layer")] == ["layer | clipping | total | firing rate"]
 
 
 def test_layers() -> None:

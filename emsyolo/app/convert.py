@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from emsyolo.convert.converter import Conversion, convert
 from emsyolo.convert.error import layer_errors
-from emsyolo.convert.simulate import checked_times, simulate
+from emsyolo.convert.simulate import checked_times, is_delayed, simulate
 from emsyolo.dataset.datamodule import DataModule
 from emsyolo.evaluator.activity import ActivityMeter, ConvActivity, energy
 from emsyolo.evaluator.coco import CocoEvaluator
@@ -56,10 +56,11 @@ def measure_conversion(
 
     Arguments as of `measure`; `times` are the T. `metrics.json` has the figures of the largest T, and `by_T` (with
     `map_error`, the root mean square by which the maps differ from the ANN's), `ann`, and `steps_to`, the first T at
-    which 90, 95 and 99 % of the ANN's mAP are reached.
+    which 90, 95 and 99 % of the ANN's mAP are reached (null: none of them, or the ANN finds nothing).
     """
     times = checked_times(times)
     ann.eval().to(memory_format=torch.contiguous_format)
+    ann.T = 1  # typed T are the spiking network's
     frames = _calibration(data, settings.images, next(ann.parameters()).device)
     spiking = convert(ann, lambda: track(frames, description="calibrating", transient=True), settings)
     truth = data.val.truth()
@@ -74,21 +75,15 @@ def measure_conversion(
         for i in range(min(len(batch), SHEET_IMAGES - len(shown))):
             picture = pictures(batch.frames[:, i])[-1]
             shown.append((picture, [found[t][i] for t in (*times, 0)], batch.targets[i]))
-    alone = settings.rule == "delayed"  # every T is a pass of its own; else one pass goes on from T to T
-    steps = [_activity(meters[t], alone or t == times[0]) for t in times]
-    rates = {t: meters[t].report()["firing_rate"] for t in times}
-    if not alone:
-        steps = list(accumulate(steps, _joined))
-        spikes = accumulate(rates[t] * (t - before) for before, t in pairwise((0, *times)))
-        rates = {t: total / t for t, total in zip(times, spikes, strict=True)}
+    steps = _until(meters, alone=is_delayed(spiking))
     by_time = {
         t: {
             **{key: value for key, value in evaluators[t].compute().items() if key in KEYS},
-            "firing_rate": rates[t],
+            "firing_rate": rate,
             "energy": energy(layers, mac_pj=mac_pj, ac_pj=ac_pj),
             "map_error": (squares[t] / len(data.val)) ** 0.5,
         }
-        for t, layers in zip(times, steps, strict=True)
+        for t, (layers, rate) in steps.items()
     }
     ann_metrics = {key: value for key, value in evaluators[0].compute().items() if key in KEYS}
 
@@ -96,7 +91,7 @@ def measure_conversion(
         some = batch.frames[:, :1].expand(-1, images, -1, -1, -1).to(next(ann.parameters()).device)
         return [postprocess(maps) for _, maps in simulate(spiking, some, times[-1:], chunk=settings.chunk)]
 
-    last = steps[-1]
+    last, _ = steps[times[-1]]
     columns = ("name", "firing_rate", "binary", "macs", "synops")
     metrics = {
         **evaluators[times[-1]].compute(),
@@ -109,12 +104,7 @@ def measure_conversion(
         "parameters": sum(p.numel() for p in ann.parameters()),
         "by_T": {str(t): one for t, one in by_time.items()},
         "ann": ann_metrics,
-        "steps_to": {
-            str(share): next(
-                (t for t in times if (by_time[t]["mAP"] or 0) >= share / 100 * (ann_metrics["mAP"] or 0)), None
-            )
-            for share in SHARES
-        },
+        "steps_to": _steps_to({t: one["mAP"] for t, one in by_time.items()}, ann_metrics["mAP"]),
         "convert": asdict(settings),
         **facts,
     }
@@ -191,6 +181,31 @@ def _detect(
 
 def _on_cpu(found: list[Detections]) -> list[Detections]:
     return [Detections(one.boxes_xyxy.cpu(), one.scores.cpu(), one.labels.cpu()) for one in found]
+
+
+def _steps_to(by_time: Mapping[int, float | None], ann: float | None) -> dict[str, int | None]:
+    """By share of the ANN's mAP, in per cent, the first T that reaches it."""
+    return {
+        str(share): next((t for t, mean in by_time.items() if ann and (mean or 0) >= share / 100 * ann), None)
+        for share in SHARES
+    }
+
+
+def _until(meters: Mapping[int, ActivityMeter], *, alone: bool) -> dict[int, tuple[list[ConvActivity], float]]:
+    """The layers and the firing rate up to every T, from the meters of `_detect`.
+
+    Args:
+        meters: by T, in order.
+        alone: every T was a pass of its own; else one pass went on from T to T.
+    """
+    times = list(meters)
+    steps = [_activity(meters[t], alone or t == times[0]) for t in times]
+    rates = [meters[t].report()["firing_rate"] for t in times]
+    if not alone:
+        steps = list(accumulate(steps, _joined))
+        spikes = accumulate(rate * (t - before) for rate, (before, t) in zip(rates, pairwise((0, *times)), strict=True))
+        rates = [total / t for total, t in zip(spikes, times, strict=True)]
+    return {t: (layers, rate) for t, layers, rate in zip(times, steps, rates, strict=True)}
 
 
 def _activity(meter: ActivityMeter, first: bool) -> list[ConvActivity]:

@@ -24,10 +24,11 @@ def calibrate(
 ) -> dict[str, Tensor]:
     """The scale (lambda) of each channel of each activation.
 
-    Two passes over the batches: maxima first, then histograms of 2,048 bins between 0 and the maximum. A channel that
-    is active in so few places that the percentile lies in the first bin or at 0, which would clip all it says, gets
-    that of its values above 0; one that is never active, the largest scale of its layer. Ming and Li, 2024, (15); Kim
-    et al., AAAI 2020 (channel-wise). Differs: neither says what becomes of rarely active channels.
+    Two passes over the batches: maxima first, then histograms of 2,048 bins between 0 and the maximum; of magnitudes,
+    for leaky ReLU is below 0, too. A channel that is active in so few places that the percentile lies at 0 or in the
+    first bin, which would clip all it says, gets that of its values other than 0; one that is never active, the largest
+    scale of its layer. Ming and Li, 2024, (15); Kim et al., AAAI 2020 (channel-wise). Differs: neither says what
+    becomes of rarely active channels, nor of values below 0.
 
     Args:
         run: the network.
@@ -52,7 +53,7 @@ def calibrate(
             raise ValueError(
                 f"calibration: activation {name} is not finite; look at the weights and the calibration data"
             )
-        top = values.amax(dim=1).clamp(min=0)
+        top = values.abs().amax(dim=1)
         maxima[name] = torch.maximum(maxima[name], top) if name in maxima else top
 
     _watch(run, activations, batches(), note_maximum)
@@ -60,14 +61,14 @@ def calibrate(
         raise ValueError("calibration: no batch; expected at least one training image")
     if rule == "max":
         return {name: _alive(top) for name, top in maxima.items()}
-    # Bin 0 holds what is not above 0, bin k what lies above (k-1) and up to k of the 2,048 parts.
+    # Bin 0 holds zeros, bin k what lies above (k-1) and up to k of the 2,048 parts.
     counts = {
         name: torch.zeros(len(top), 1 + BINS, dtype=torch.int64, device=top.device) for name, top in maxima.items()
     }
 
     def note_histogram(name: str, values: Tensor) -> None:
         width = maxima[name].clamp(min=1e-12)[:, None] / BINS
-        place = (values.clamp(min=0) / width).ceil().long().clamp(max=BINS)
+        place = (values.abs() / width).ceil().long().clamp(max=BINS)
         counts[name].scatter_add_(1, place, torch.ones_like(place))
 
     _watch(run, activations, batches(), note_histogram)

@@ -392,6 +392,14 @@ def test_scales_by_every_rule() -> None:
     assert scales("mean_square", levels=2)[0] < 10
 
 
+def test_scales_reach_below_zero_where_the_activation_does() -> None:
+    act = nn.LeakyReLU(0.1)
+    values = torch.tensor([[-70.0, 3.0], [-20.0, 5.0]]).view(1, 2, 1, 2)
+    for rule in ("max", "percentile", "mean_square"):
+        found = calibrate(act, {"a": act}, lambda: batches(values), rule=rule)["a"].tolist()  # type: ignore[arg-type]
+        assert found == pytest.approx([7, 5], rel=0.05)
+
+
 def test_a_silent_channel_gets_the_largest_scale() -> None:
     act = nn.ReLU()
     values = torch.tensor([-1.0, 3.0]).view(1, 2, 1, 1)

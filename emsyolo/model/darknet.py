@@ -45,7 +45,7 @@ def read_cfg(path: Path) -> list[Section]:
 class DarknetBackbone(nn.Module):
     """The layers of a `.cfg` file, up to what the linear convolutions before its `[yolo]` sections read.
 
-    Convolution (leaky ReLU or linear, with or without normalisation), max-pooling, route, upsample and shortcut.
+    Convolution (ReLU, leaky ReLU or linear, with or without normalisation), max-pooling, route and upsample.
 
     Args:
         sections: without `[net]`.

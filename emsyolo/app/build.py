@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -16,8 +17,6 @@ from emsyolo.geometry.anchors import kmeans_anchors, shape_iou
 from emsyolo.model.detector import Detector
 
 log = logging.getLogger(__name__)
-LEVELS = 2
-ANCHORS_PER_LEVEL = 3
 
 
 def data_of(cfg: DictConfig) -> DataModule:
@@ -49,9 +48,11 @@ def fit_to_data(cfg: DictConfig, data: DataModule) -> None:
     if cfg.model.anchors != "auto":
         return
     sizes = data.train.box_sizes(data.fit.scale_wh)
-    anchors = kmeans_anchors(sizes, LEVELS * ANCHORS_PER_LEVEL)
+    counts = list(cfg.model.anchors_per_level)
+    anchors = kmeans_anchors(sizes, sum(counts))
     fit = shape_iou(sizes, anchors).max(axis=1).mean()
-    per_level = anchors.round(1).reshape(LEVELS, ANCHORS_PER_LEVEL, 2).tolist()
+    rounded = iter(anchors.round(1).tolist())
+    per_level = [list(islice(rounded, count)) for count in counts]
     log.info("anchors: auto, k-means on %d boxes (mean IoU %.3f): %s", len(sizes), fit, per_level)
     OmegaConf.update(cfg, "model.anchors", per_level, merge=False)
 
@@ -64,7 +65,8 @@ def build_detector(model: str, num_classes: int, T: int, overrides: Sequence[str
         num_classes: K.
         T: time steps.
         overrides: as on the command line, for example `["model.width=0.5", "neuron.v_threshold=0.3"]`. The anchors are
-            those published for COCO unless `model.anchors=[[[w,h],...],[[w,h],...]]` is given.
+            those published for COCO, three for each of two strides, unless `model.anchors=[[[w,h],...],[[w,h],...]]` is
+            given.
 
     Raises:
         ValueError: a value outside its range.

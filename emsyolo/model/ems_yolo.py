@@ -30,6 +30,7 @@ def ems_yolo(
     stem_neuron: bool = False,
     head_activation: str = "lif",
     in_channels: int = 3,
+    anchors_per_level: Sequence[int] | None = None,
 ) -> Detector:
     """A detector of the EMS-YOLO family.
 
@@ -46,6 +47,7 @@ def ems_yolo(
         stem_neuron: a neuron after the stem (SEW).
         head_activation: `lif`: the neck ends in blocks; `silu`: in the non-spiking layer of two published networks.
         in_channels: of a frame.
+        anchors_per_level: how many, per stride; what `anchors: auto` finds. None: as many as there are.
 
     Raises:
         ValueError: an argument outside its range.
@@ -74,4 +76,5 @@ def ems_yolo(
         silu=head_activation == "silu",
     )
     backbone = ResNet(channels, repeats, block, neuron, stem_neuron=stem_neuron, in_channels=in_channels)
-    return Detector(Encode(T), backbone, neck, YOLOHead(neck.out_channels, STRIDES, anchors, num_classes))
+    head = YOLOHead(neck.out_channels, STRIDES, anchors, num_classes, anchors_per_level=anchors_per_level)
+    return Detector(Encode(T), backbone, neck, head)

@@ -23,9 +23,11 @@ class YOLOHead(nn.Module):
         anchors: per scale a list of (width, height) in px.
         num_classes: K.
         decoding: form of the boxes.
+        anchors_per_level: how many there must be per scale; None: as many as there are.
 
     Raises:
-        ValueError: anchors that are not one list of (width, height) > 0 per scale, or K < 1.
+        ValueError: anchors that are not one list of (width, height) > 0 per scale, other numbers of them than
+            `anchors_per_level`, or K < 1.
     """
 
     anchors: Tensor
@@ -37,6 +39,7 @@ class YOLOHead(nn.Module):
         anchors: Sequence[Sequence[Sequence[float]]],
         num_classes: int,
         decoding: BoxDecoding = decode_yolov5,
+        anchors_per_level: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if num_classes < 1:
@@ -49,6 +52,11 @@ class YOLOHead(nn.Module):
             raise ValueError(
                 f"anchors are {anchors!r}; expected {len(strides)} lists (strides {list(strides)}) of (width, height) "
                 "px, equally many in each"
+            )
+        if anchors_per_level is not None and [len(level) for level in anchors] != list(anchors_per_level):
+            raise ValueError(
+                f"anchors are {anchors!r}; expected {list(anchors_per_level)} of them for the strides {list(strides)}; "
+                "model.anchors=auto finds as many, model.anchors_per_level is for other numbers"
             )
         self.num_classes = num_classes
         self.strides = tuple(strides)

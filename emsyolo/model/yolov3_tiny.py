@@ -149,6 +149,7 @@ def spiking_yolov3(
     width: float = 1.0,
     in_channels: int = 3,
     decoding: BoxDecoding = decode_yolov5,
+    anchors_per_level: Sequence[int] | None = None,
 ) -> Detector:
     """The ANN of Spiking YOLOv3 (ReLU) and of Spiking YOLOv3-FC (quantised activation). Ming and Li, 2024.
 
@@ -160,13 +161,14 @@ def spiking_yolov3(
         width: factor on all channels, rounded to a multiple of 8.
         in_channels: of a frame.
         decoding: form of the boxes.
+        anchors_per_level: how many, per stride; what `anchors: auto` finds. None: as many as there are.
 
     Raises:
         ValueError: an argument outside its range.
     """
     scaled = _scaled(width)
     neck = YOLOv3Neck(scaled, neuron)
-    head = YOLOHead(neck.out_channels, (16, 32), anchors, num_classes, decoding)
+    head = YOLOHead(neck.out_channels, (16, 32), anchors, num_classes, decoding, anchors_per_level)
     return Detector(Encode(T), YOLOv3Backbone(scaled, neuron, in_channels), neck, head)
 
 
@@ -179,6 +181,7 @@ def spiking_yolo(
     width: float = 1.0,
     in_channels: int = 3,
     decoding: BoxDecoding = decode_yolov5,
+    anchors_per_level: Sequence[int] | None = None,
 ) -> Detector:
     """The ANN of Spiking-YOLO: Tiny-YOLO, one map at stride 32. Kim et al., AAAI 2020.
 
@@ -186,5 +189,6 @@ def spiking_yolo(
     """
     scaled = _scaled(width)
     neck = Through(scaled(1024))
-    head = YOLOHead(neck.out_channels, (32,), [[one for level in anchors for one in level]], num_classes, decoding)
+    joined = [[one for level in anchors for one in level]]
+    head = YOLOHead(neck.out_channels, (32,), joined, num_classes, decoding, anchors_per_level)
     return Detector(Encode(T), TinyYOLOBackbone(scaled, neuron, in_channels), neck, head)

@@ -14,22 +14,27 @@ from omegaconf import DictConfig, OmegaConf
 from emsyolo.app.config import compose_config, conf_dir
 
 CONF = conf_dir()
-GROUPS = ("dataset", "model", "neuron", "loss", "optimizer", "trainer")
+GROUPS = ("dataset", "model", "neuron", "loss", "optimizer", "trainer", "convert")
 OPTIONS = [(path.parent.name, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
-def composed(*overrides: str) -> DictConfig:
-    cfg = compose_config("train", overrides)
+def composed(*overrides: str, script: str = "train") -> DictConfig:
+    cfg = compose_config(script, overrides)
     OmegaConf.update(cfg, "model.num_classes", 3)
-    if cfg.model.anchors == "auto":
-        OmegaConf.update(cfg, "model.anchors", [[[10, 14]] * 3] * 2, merge=False)
+    if "anchors_per_level" in cfg.model:
+        anchors = [[[10, 14]] * count for count in cfg.model.anchors_per_level]
+        OmegaConf.update(cfg, "model.anchors", anchors, merge=False)
     return cfg
+
+
+def script_of(group: str) -> str:
+    return "evaluate" if group == "convert" else "train"
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_option_composes_and_its_target_lies_in_its_folder(group: str, option: str) -> None:
-    cfg = composed(f"{group}={option}")
+    cfg = composed(f"{group}={option}", script=script_of(group))
     assert cfg[group]._target_.split(".")[:2] == ["emsyolo", group]
 
 
@@ -37,7 +42,7 @@ def test_option_composes_and_its_target_lies_in_its_folder(group: str, option: s
 def test_option_instantiates(group: str, option: str) -> None:
     if option == "yolov3_tiny":
         pytest.skip("yolov3_tiny is made from a file of darknet's; see tests/unit/convert/test_darknet.py")
-    cfg = composed(f"{group}={option}", "model.width=0.125")
+    cfg = composed(f"{group}={option}", "model.width=0.125", script=script_of(group))
     made = instantiate(cfg[group], _convert_="all")
     assert made is not None
     if group == "neuron":
@@ -57,10 +62,44 @@ def stated(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_key_of_an_experiment_survives(experiment: str) -> None:
-    cfg = composed(f"experiment={experiment}")
+    cfg = compose_config("train", [f"experiment={experiment}"])
     for key, value in stated(yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text())).items():
         if not key.startswith("hydra."):  # which is composed with a script alone
             assert OmegaConf.select(cfg, key) == value, key
+
+
+VOC = [[[24, 44], [54, 89], [82, 199]], [[144, 123], [179, 268], [346, 334]]]
+COCO = [[[10, 14], [23, 27], [37, 58]], [[81, 82], [135, 169], [344, 319]]]
+UAV = [[[8, 9], [10, 12], [13, 12]], [[14, 15], [17, 20], [23, 26]]]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "anchors", "levels"),
+    [
+        ("voc_spiking_yolov3", VOC, None),
+        ("voc_spiking_yolov3_fc", VOC, 256),
+        ("voc_spiking_yolo", "auto", None),
+        ("coco_spiking_yolov3", COCO, None),
+        ("coco_spiking_yolov3_fc", COCO, 256),
+        ("coco_spiking_yolo", "auto", None),
+        ("uav_spiking_yolov3", UAV, None),
+        ("uav_spiking_yolov3_fc", UAV, 128),
+    ],
+)
+def test_recipes_of_the_conversion_paper(experiment: str, anchors: Any, levels: int | None) -> None:
+    # Ming and Li, 2024, section 3: 416x416, cutout and mosaic, AdamW of 0.001 and 5e-4, batch 16, 300 epochs.
+    cfg = compose_config("train", [f"experiment={experiment}"])
+    data, _, model = experiment.partition("_")
+    assert cfg.dataset.name == data
+    assert cfg.model._target_.endswith("." + model.removesuffix("_fc"))
+    assert cfg.model.anchors == anchors
+    assert cfg.model.neuron.get("levels") == levels
+    assert (cfg.model.width, cfg.dataset.size_hw, cfg.dataset.batch_size) == (1.0, [416, 416], 16)
+    assert (cfg.dataset.augment.cutout.p, cfg.dataset.augment.mosaic.p) == (0.5, 1.0)
+    assert (cfg.optimizer.optimizer._target_, cfg.optimizer.optimizer.lr) == ("torch.optim.AdamW", 0.001)
+    assert (cfg.optimizer.weight_decay, cfg.optimizer.optimizer.betas[0]) == (5e-4, 0.9)
+    assert cfg.trainer.max_epochs == 300
+    assert cfg.loss == compose_config("train", ["loss=yolo"]).loss
 
 
 def test_command_line_wins_over_an_experiment() -> None:

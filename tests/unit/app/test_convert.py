@@ -68,6 +68,7 @@ def measured(tmp_path: Path) -> dict[str, Any]:
     cfg = compose_config("evaluate", [*overrides, f"data_dir={tmp_path}"])
     OmegaConf.update(cfg, "model.num_classes", 10)
     OmegaConf.update(cfg, "model.anchors", [[[10, 14]], [[30, 30]]], merge=False)
+    OmegaConf.update(cfg, "model.anchors_per_level", [1, 1])
     return measure_conversion(
         detector_of(cfg),
         data_of(cfg),

@@ -24,7 +24,10 @@ from emsyolo.neuron.multistep import MultiStep, reset
 from emsyolo.neuron.quantised import Quantised, quantised
 
 MODELS = ["spiking_yolov3", "spiking_yolov3_fc", "spiking_yolo", "ann_small", "ann_small by concatenation"]
-CONCATENATION = ["model.block._target_=emsyolo.model.block.ems_cat"]
+TYPED = {
+    "ann_small by concatenation": ["model.block._target_=emsyolo.model.block.ems_cat"],
+    "spiking_yolo": ["model.anchors=[[[10,14],[23,27],[37,58],[81,82],[135,169]]]"],
+}
 
 
 def node(rule: Rule = "plain", start: float = 0.0, scale: float = 1.0) -> IF:
@@ -40,8 +43,7 @@ def drive(neuron: IF, currents: list[float]) -> list[float]:
 def trained_like(model: str, seed: int = 0) -> Detector:
     """A detector with running statistics, weights and biases that are not those of the start."""
     torch.manual_seed(seed)
-    name, _, special = model.partition(" by ")
-    detector = build_detector(name, 3, 1, CONCATENATION if special else ()).eval()
+    detector = build_detector(model.split(" ")[0], 3, 1, TYPED.get(model, ())).eval()
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None
@@ -249,7 +251,7 @@ def test_one_pass_equals_a_pass_for_every_time_and_any_chunk() -> None:
     ("model", "rule"), [("spiking_yolov3", "plain"), ("spiking_yolov3", "signed"), ("spiking_yolo", "imbalanced")]
 )
 def test_no_chunk_is_longer_than_asked(model: str, rule: Rule) -> None:
-    detector = build_detector(model, 1, 1, ["model.width=0.01"]).eval()
+    detector = build_detector(model, 1, 1, ["model.width=0.01", *TYPED.get(model, ())]).eval()
     x = frames()[:, :1, :, :32, :32]
     spiking = convert(detector, lambda: [x], Conversion(rule=rule))
     lengths: dict[str, list[int]] = {name: [] for name, one in spiking.named_modules() if isinstance(one, IF)}

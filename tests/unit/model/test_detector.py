@@ -112,6 +112,7 @@ def test_wrong_frames_are_refused(tiny_detector: Detector) -> None:
         ("model.width=0", r"model\.width is 0"),
         ("model.head_activation=gelu", r"model\.head_activation is 'gelu'"),
         ("model.anchors=[[[1,2]]]", r"anchors are .*expected 2 lists"),
+        ("model.anchors=[[[1,2]],[[3,4]]]", r"anchors are .*expected \[3, 3\] of them for the strides \[16, 32\]"),
         ("neuron.decay=2", r"neuron\.decay is 2"),
         ("T=0", r"T is 0"),
     ],

@@ -43,7 +43,12 @@ def test_classes_are_matched_by_name_and_the_rest_stays_fresh() -> None:
 
 def test_another_number_of_anchors_takes_nothing_of_the_maps() -> None:
     there = build_detector("ems_resnet10", 2, 2, TINY)
-    here = build_detector("ems_resnet10", 2, 2, [*TINY, "model.anchors=[[[9,9],[8,8]],[[20,20],[30,30]]]"])
+    here = build_detector(
+        "ems_resnet10",
+        2,
+        2,
+        [*TINY, "model.anchors=[[[9,9],[8,8]],[[20,20],[30,30]]]", "model.anchors_per_level=[2,2]"],
+    )
     fresh = here.head.maps[0].weight.clone()
     assert transfer(here, weights_of(there, "a", "b"), ("a", "b")).new == ("a", "b")
     assert torch.equal(here.head.maps[0].weight, fresh)

@@ -52,9 +52,10 @@ class Postprocess:
 
     def __call__(self, head_maps: HeadMaps) -> list[Detections]:
         """One `Detections` per image, in px of the input frames."""
-        return [self._one(boxes) for boxes in decode(head_maps)]
+        return [self.select(boxes) for boxes in decode(head_maps)]
 
-    def _one(self, boxes: Tensor) -> Detections:
+    def select(self, boxes: Tensor) -> Detections:
+        """The detections among the decoded boxes `[boxes, 5+K]` of one image."""
         scores = boxes[:, 5:] * boxes[:, 4:5]
         if not self.multi_label:
             best = scores.max(dim=1, keepdim=True)

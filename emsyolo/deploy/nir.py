@@ -6,6 +6,7 @@ edges, which NIR does by itself. Pedersen et al., Nature Communications 2024.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,6 +53,15 @@ class Graph:
         self.edges += [(source, name) for source in sources]
         return [name]
 
+    def lay_or_nothing(self, name: str, module: nn.Module, sources: list[str], size: Size) -> tuple[list[str], Size]:
+        """As `lay`, but where it raises nothing of the module stays."""
+        nodes, edges = dict(self.nodes), list(self.edges)
+        try:
+            return self.lay(name, module, sources, size)
+        except NotInNIR:
+            self.nodes, self.edges = nodes, edges
+            raise
+
     def lay(self, name: str, module: nn.Module, sources: list[str], size: Size) -> tuple[list[str], Size]:
         """A module behind the sources; gives the sources of what follows, and its size.
 
@@ -94,7 +104,8 @@ class Graph:
     def _neuron(self, name: str, node: LIF, size: Size) -> Any:
         """Our `u[t] = decay*u[t-1] + x[t]` as NIR's `tau dv/dt = R*I - v` in Euler's steps of dt, with v = (1-decay)*u.
 
-        R stays 1, which all simulators take; hence the threshold is scaled.
+        R stays 1, for simulators differ in what they take it for; hence the threshold is scaled. Without leak it is
+        NIR's `dv/dt = R*I` with v = u, and R has to be 1/dt (snnTorch refuses that; its own IF leaks).
         """
         if node.soft_reset:
             raise NotInNIR(f"{name} resets by subtraction, NIR's neurons to a value")
@@ -110,14 +121,39 @@ class Graph:
 
 
 def parts(detector: Detector) -> list[tuple[str, nn.Module]]:
-    """The backbone's parts in a row: stem, then block by block; of other backbones, itself."""
+    """The backbone's parts in a row: stem, then block by block; of other backbones, layer by layer."""
     backbone = detector.backbone
     if not isinstance(backbone, ResNet):
-        return [("backbone", backbone)]
+        return [
+            (f"backbone.{row}.{name}", layer)
+            for row, layers in backbone.named_children()
+            for name, layer in layers.named_children()
+        ]
     found: list[tuple[str, nn.Module]] = [("backbone.stem", backbone.stem)]
     for i, stage in enumerate(backbone.stages):
         found += [(f"backbone.stages.{i}.{name}", block) for name, block in stage.named_children()]
     return found
+
+
+def lay_beginning(graph: Graph, detector: Detector, size: Size) -> tuple[list[str], Size, str, NotInNIR | None]:
+    """As many of the backbone's parts, from the first on, as NIR can hold; of the next block, its residual path.
+
+    Returns:
+        The sources of what would follow, its size, the name of the last part laid, and what ended it.
+    """
+    sources, last = ["input"], ""
+    for name, module in parts(detector):
+        try:
+            sources, size = graph.lay_or_nothing(name, module, sources, size)
+        except NotInNIR as error:
+            residual = getattr(module, "residual", None)
+            if isinstance(residual, nn.Module):
+                with contextlib.suppress(NotInNIR):
+                    sources, size = graph.lay_or_nothing(f"{name}.residual", residual, sources, size)
+                    last = f"{name}.residual"
+            return sources, size, last, error
+        last = name
+    return sources, size, last, None
 
 
 def export_nir(detector: Detector, size: Size, path: Path, *, part: str, dt: float) -> str:
@@ -129,7 +165,8 @@ def export_nir(detector: Detector, size: Size, path: Path, *, part: str, dt: flo
         detector: a trained one; left untouched.
         size: `(C, H, W)` of a frame in px.
         path: of the file.
-        part: `backbone`, or `largest`: as many of its parts, from the stem on, as fit.
+        part: `backbone`, or `largest`: as many of its parts, from the stem on, as fit. Where a shortcut is pooled, the
+            file ends with the residual path beside it, whose two neurons fire, before the addition.
         dt: seconds per time step: NIR's time is continuous. snnTorch reads files with 1e-4.
 
     Returns:
@@ -146,18 +183,9 @@ def export_nir(detector: Detector, size: Size, path: Path, *, part: str, dt: flo
     copied = copy.deepcopy(detector).cpu().float().eval()
     fold_normalisation(copied)
     graph = Graph(size, dt)
-    sources, last = ["input"], ""
-    for name, module in parts(copied):
-        nodes, edges = dict(graph.nodes), list(graph.edges)
-        try:
-            sources, size = graph.lay(name, module, sources, size)
-        except NotInNIR as error:
-            if part == "backbone" or not last:
-                fits = f"; part=largest exports up to {last}" if last else ""
-                raise ValueError(f"{error}{fits}") from error
-            graph.nodes, graph.edges = nodes, edges
-            break
-        last = name
+    sources, size, last, error = lay_beginning(graph, copied, size)
+    if error is not None and (part == "backbone" or not last):
+        raise ValueError(f"{error}{f'; part=largest exports up to {last}' if last else ''}") from error
     graph.add("output", graph.nir.Output(np.array(size)), sources)
     whole = graph.nir.NIRGraph(nodes=graph.nodes, edges=graph.edges)
     with written_whole(path) as temporary:

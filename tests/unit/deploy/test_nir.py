@@ -14,8 +14,10 @@ from emsyolo.app import build_detector
 from emsyolo.convert.fold import fold_normalisation
 from emsyolo.deploy.nir import export_nir
 from emsyolo.model.detector import Detector
+from emsyolo.neuron.lif import LIF
 from emsyolo.neuron.multistep import reset
 
+LIF_THERE = "model.neuron._target_=emsyolo.neuron.lif.LIF"
 STEPS, SIZE = 3, (3, 64, 96)
 
 
@@ -55,15 +57,45 @@ def test_ems_network_is_exported_up_to_its_first_pooled_shortcut(tmp_path: Path)
     detector = network("ems_resnet10")
     with pytest.raises(
         ValueError,
-        match=r"backbone\.stages\.0\.0\.shortcut\.0 is MaxPool2d, .*; part=largest exports up to backbone\.stem",
+        match=r"stages\.0\.0\.shortcut\.0 is MaxPool2d, .*; part=largest exports up to .*stages\.0\.0\.residual",
     ):
         export_nir(detector, SIZE, tmp_path / "a.nir", part="backbone", dt=1e-4)
     assert not (tmp_path / "a.nir").exists()
-    assert export_nir(detector, SIZE, tmp_path / "a.nir", part="largest", dt=1e-4) == "backbone.stem"
-    frames = torch.rand(STEPS, 2, *SIZE)
+    last = export_nir(detector, SIZE, tmp_path / "a.nir", part="largest", dt=1e-4)
+    assert last == "backbone.stages.0.0.residual"
+    frames = (torch.rand(STEPS, 1, *SIZE) * 16).round() / 16
+    fired: list[Tensor] = []
+    residual = detector.backbone.stages[0][0].residual
+    hooks = [one.register_forward_hook(lambda _, x, y: fired.append(y)) for one in residual if isinstance(one, LIF)]
     with torch.no_grad():
-        expected = detector.backbone.stem(frames)
-    torch.testing.assert_close(simulated(tmp_path / "a.nir", frames), expected)
+        expected = residual(detector.backbone.stem(frames))
+    assert len(hooks) == len(fired) == 2
+    assert all(0.05 < one.mean() < 0.95 for one in fired)
+    assert torch.equal(simulated(tmp_path / "a.nir", frames), expected)
+
+
+def test_other_backbones_are_held_layer_by_layer(tmp_path: Path) -> None:
+    spiking = build_detector("spiking_yolov3", 3, STEPS, [LIF_THERE, "model.width=0.125"]).eval()
+    assert export_nir(spiking, SIZE, tmp_path / "a.nir", part="largest", dt=1e-4) == "backbone.coarse.2"
+    pooled = build_detector("spiking_yolo", 3, STEPS, [LIF_THERE, "~model.neuron.slope", "model.width=0.125"]).eval()
+    with pytest.raises(ValueError, match=r"^backbone\.layers\.0\.3 is MaxPool2d, which NIR has no node for"):
+        export_nir(pooled, SIZE, tmp_path / "b.nir", part="largest", dt=1e-4)
+    ann = build_detector("spiking_yolov3", 3, 1, ["model.width=0.125"]).eval()
+    with pytest.raises(ValueError, match=r"^backbone\.fine\.0\.2 is ReLU, which NIR has no node for"):
+        export_nir(ann, SIZE, tmp_path / "c.nir", part="largest", dt=1e-4)
+
+
+def test_a_neuron_without_leak_adds_its_current_in_every_step(tmp_path: Path) -> None:
+    detector = build_detector("sew_resnet18", 3, STEPS, ["model.width=0.125", "neuron.decay=1"]).eval()
+    export_nir(detector, SIZE, tmp_path / "a.nir", part="backbone", dt=1e-3)
+    whole = nir.read(str(tmp_path / "a.nir"))
+    neurons = [one for one in whole.nodes.values() if isinstance(one, nir.IF)]
+    assert len(neurons) == 1 + 8 * 2 + 4  # stem, two in each block, one in each shortcut that changes the size
+    for one in neurons:  # dv = R * I * dt
+        assert one.r.min() == one.r.max() == pytest.approx(1 / 1e-3)
+        assert one.v_threshold.min() == one.v_threshold.max() == 0.5
+    with pytest.raises(AssertionError, match="r != 1 not supported"):
+        import_from_nir(whole)
 
 
 def test_what_nir_cannot_say_is_refused(tmp_path: Path) -> None:

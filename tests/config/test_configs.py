@@ -106,7 +106,7 @@ def test_command_line_wins_over_an_experiment() -> None:
     assert composed(f"experiment={EXPERIMENTS[0]}", "T=7").T == 7
 
 
-@pytest.mark.parametrize("script", ["train", "evaluate", "predict"])
+@pytest.mark.parametrize("script", ["train", "evaluate", "predict", "export"])
 def test_self_stands_before_every_group(script: str) -> None:
     defaults = yaml.safe_load((CONF / f"{script}.yaml").read_text())["defaults"]
     assert defaults.index("_self_") < min(i for i, entry in enumerate(defaults) if isinstance(entry, dict))

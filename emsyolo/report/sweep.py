@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.image import imread
 
-from emsyolo.report.style import INK, MUTED, PALETTE, ink_on, new_figure, plain_axes, save
+from emsyolo.report.style import DPI, INK, MUTED, PALETTE, ink_on, new_figure, plain_axes, save
 
 PAPER = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}  # keeps text off lines
 
@@ -49,6 +50,32 @@ def sweep_summary(
     else:
         figure = new_figure(8, 0.34 * len(rows) + 1.4)
         _bars(figure.subplots(), rows, keys, metric)
+    return save(figure, path)
+
+
+def side_by_side(path: str | Path, sheets: Mapping[str, Path]) -> Path:
+    """A PNG of contact sheets beside each other: where the runs saw the same images, an image keeps its row.
+
+    As Fig. 7 of Ming and Li, 2024, which compares networks.
+
+    Args:
+        path: of the picture.
+        sheets: by title, PNGs.
+
+    Raises:
+        ValueError: no sheets.
+    """
+    if not sheets:
+        raise ValueError("there are 0 contact sheets; expected at least one")
+    pictures = [imread(sheet) for sheet in sheets.values()]
+    widths = [picture.shape[1] for picture in pictures]
+    figure = new_figure(sum(widths) / DPI, max(len(picture) for picture in pictures) / DPI + 0.4)
+    row = figure.subplots(1, len(pictures), squeeze=False, width_ratios=widths)[0]
+    for axes, title, picture in zip(row, sheets, pictures, strict=True):
+        axes.imshow(picture)
+        axes.set_title(title, fontsize=11, color=INK, fontweight="bold")
+        axes.set_anchor("N")
+        axes.set_axis_off()
     return save(figure, path)
 
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from matplotlib.image import imread
+
 PROGRAM = """
 import json
 from pathlib import Path
@@ -16,13 +18,16 @@ from hydra.core.hydra_config import HydraConfig
 
 from emsyolo import app
 from emsyolo.app.config import conf_dir
+from emsyolo.report.style import new_figure, save
 
 
 def task(cfg):
     if cfg.T == 2:
         raise RuntimeError("CUDA out of memory. Tried to\\n allocate 20 GiB")
     metrics = {"mAP": cfg.T / 10, "energy": {"snn_mJ": 1.0}, "impure": []}
-    (Path(HydraConfig.get().runtime.output_dir) / "metrics.json").write_text(json.dumps(metrics))
+    out = Path(HydraConfig.get().runtime.output_dir)
+    (out / "metrics.json").write_text(json.dumps(metrics))
+    save(new_figure(1, 1), out / "detections.png")
     return metrics
 
 
@@ -47,4 +52,5 @@ def test_a_run_that_fails_in_any_way_is_a_line_and_the_others_go_on(tmp_path: Pa
     assert [row["mAP"] for row in rows] == ["0.1", "", "0.3"]
     assert [row["failed"] for row in rows] == ["", "RuntimeError: CUDA out of memory. Tried to allocate 20 GiB", ""]
     assert table.with_suffix(".png").stat().st_size > 0
+    assert imread(table.with_name("detections.png")).shape[1] == 2 * 120  # two runs' sheets of an inch
     assert 'raise RuntimeError("CUDA out of memory' in done.stdout  # the traceback, for the log

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
+from matplotlib.image import imread, imsave
 
 from emsyolo.report import style
 from emsyolo.report.activity import firing_rates
 from emsyolo.report.curves import precision_recall_curves, training_curves
 from emsyolo.report.style import new_figure, save
-from emsyolo.report.sweep import sweep_summary
+from emsyolo.report.sweep import side_by_side, sweep_summary
 
 BLUE, RED = (0x44, 0x77, 0xAA), (0xEE, 0x66, 0x77)
 
@@ -107,6 +107,20 @@ def test_sweep_is_checked(tmp_path: Path) -> None:
         sweep_summary(tmp_path / "x.png", [], ["T"])
     with pytest.raises(ValueError, match="has no 'T'"):
         sweep_summary(tmp_path / "x.png", [{"mAP": 0.5}], ["T"])
+
+
+def test_sheets_side_by_side(tmp_path: Path) -> None:
+    for name, color in (("a", BLUE), ("b", RED)):
+        imsave(tmp_path / f"{name}.png", np.full((120, 240, 3), color, dtype=np.uint8))
+    sheets = {name: tmp_path / f"{name}.png" for name in ("a", "b")}
+    picture = pixels(side_by_side(tmp_path / "both.png", sheets))
+    assert picture.shape == (168, 480, 3)
+    left, right = picture[:, :240], picture[:, 240:]
+    assert count(left, BLUE) == pytest.approx(120 * 240, rel=0.2)
+    assert count(right, RED) == pytest.approx(120 * 240, rel=0.2)
+    assert count(left, RED) == count(right, BLUE) == 0
+    with pytest.raises(ValueError, match="0 contact sheets"):
+        side_by_side(tmp_path / "none.png", {})
 
 
 def test_failed_write_keeps_the_old_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,7 @@ def contact_sheet(
     class_names: Sequence[str],
     score_threshold: float = 0.3,
     columns: int = 4,
+    titles: Sequence[str] = (),
 ) -> Path:
     """A PNG of images with what was found (solid, label and score) and what is there (dashed).
 
@@ -90,9 +91,11 @@ def contact_sheet(
         class_names: the labels' names, in order.
         score_threshold: detections with a lower score are left out.
         columns: images per row, at most.
+        titles: of the columns; none: no titles.
 
     Raises:
-        ValueError: no image, unequal numbers, columns < 1, or an image of another shape or type.
+        ValueError: no image, unequal numbers, columns < 1, another number of titles than of columns, or an image of
+            another shape or type.
     """
     if not images or not len(images) == len(detections) == len(truths):
         raise ValueError(
@@ -102,15 +105,19 @@ def contact_sheet(
     if columns < 1:
         raise ValueError(f"columns is {columns}; expected at least one image per row")
     columns = min(columns, len(images))
+    if titles and len(titles) != columns:
+        raise ValueError(f"titles are {list(titles)}; expected one for each of {columns} columns")
     rows = -(-len(images) // columns)
     tallness = [min(_checked(image).shape[1] / image.shape[2], 2.0) for image in images]
     heights = [TILE_IN * max(tallness[row * columns : (row + 1) * columns]) for row in range(rows)]
-    figure = new_figure(TILE_IN * columns, sum(heights) + 0.45)
+    figure = new_figure(TILE_IN * columns, sum(heights) + (0.75 if titles else 0.45))
     grid = figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
     for axes in grid.flat[len(images) :]:
         axes.set_axis_off()
     for axes, image in zip(grid.flat, images, strict=False):
         _show(axes, image)
+    for axes, title in zip(grid[0], titles, strict=False):
+        axes.set_title(title, fontsize=11, color=INK)
     _add_legend(figure, score_threshold)
     # The places of the labels depend on the layout, which must not move afterwards.
     canvas = FigureCanvasAgg(figure)

@@ -101,6 +101,18 @@ def test_contact_sheet_of_unequal_images(tmp_path: Path) -> None:
     assert pixels(path).shape[1] == 2 * 384  # two columns where there are only two images
 
 
+def test_titles_stand_above_the_columns(tmp_path: Path) -> None:
+    image = torch.zeros(3, 40, 60, dtype=torch.uint8)
+    drawn = [
+        pixels(contact_sheet(tmp_path / "sheet.png", [image] * 4, [found()] * 4, [truth()] * 4, NAMES, 0.3, 2, titles))
+        for titles in (["T = 1", "T = 2"], ["T = 1", "ANN"])
+    ]
+    rows, columns = np.nonzero((drawn[0] != drawn[1]).any(axis=2))
+    height, width = drawn[0].shape[:2]
+    assert rows.max() < height / 4  # above the first row
+    assert columns.min() > width / 2  # of the second column
+
+
 def test_bad_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected \[3, H, W\] of torch.uint8"):
         draw_boxes(torch.zeros(3, 4, 5), found(), NAMES)
@@ -109,4 +121,8 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="columns is 0"):
         contact_sheet(
             tmp_path / "x.png", [torch.zeros(3, 4, 5, dtype=torch.uint8)], [found()], [truth()], NAMES, columns=0
+        )
+    with pytest.raises(ValueError, match="expected one for each of 1 columns"):
+        contact_sheet(
+            tmp_path / "x.png", [torch.zeros(3, 4, 5, dtype=torch.uint8)], [found()], [truth()], NAMES, titles="ab"
         )

@@ -15,6 +15,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from emsyolo.app.measure import Extremes, event_metrics
 from emsyolo.convert.converter import Conversion, convert
 from emsyolo.convert.error import layer_errors
 from emsyolo.convert.simulate import checked_times, is_delayed, simulate
@@ -25,8 +26,10 @@ from emsyolo.evaluator.op_count import energy_beside_spikingjelly
 from emsyolo.evaluator.speed import measure_speed
 from emsyolo.model.detector import Detector
 from emsyolo.model.postprocess import Postprocess
+from emsyolo.report.activity import firing_rates
 from emsyolo.report.boxes import contact_sheet
 from emsyolo.report.by_time import error_bars, metrics_by_time
+from emsyolo.report.curves import precision_recall_curves
 from emsyolo.report.events import pictures
 from emsyolo.report.table import by_time_table, errors_table, metrics_table, op_count_table, show
 from emsyolo.types import Batch, Detections, Targets
@@ -51,6 +54,7 @@ def measure_conversion(
     ac_pj: float,
     spikingjelly: bool = False,
     score_threshold: float = 0.3,
+    extremes: int = 0,
 ) -> dict[str, Any]:
     """Convert, simulate once, read out at every T; write `metrics.json`, tables and pictures.
 
@@ -68,6 +72,8 @@ def measure_conversion(
     meters = {t: ActivityMeter(spiking) for t in times}
     squares = dict.fromkeys(times, 0.0)  # of the maps' differences from the ANN's, by T; sums of means
     shown: list[tuple[Tensor, list[Detections], Targets]] = []
+    ranked = Extremes(extremes, score_threshold)
+    rates: list[float] = []  # of events
     for batch in track(data.val_loader(), description=f"simulating {times[-1]} steps", transient=True):
         found = _detect(ann, spiking, batch, postprocess, settings, meters, squares)
         for t, one in found.items():
@@ -75,6 +81,8 @@ def measure_conversion(
         for i in range(min(len(batch), SHEET_IMAGES - len(shown))):
             picture = pictures(batch.frames[:, i])[-1]
             shown.append((picture, [found[t][i] for t in (*times, 0)], batch.targets[i]))
+        ranked.add(batch, found[times[-1]])
+        rates += [sample.event_rate for sample in batch.samples if sample.event_rate is not None]
     steps = _until(meters, alone=is_delayed(spiking))
     by_time = {
         t: {
@@ -92,9 +100,11 @@ def measure_conversion(
         return [postprocess(maps) for _, maps in simulate(spiking, some, times[-1:], chunk=settings.chunk)]
 
     last, _ = steps[times[-1]]
+    evaluator = evaluators[times[-1]]
     columns = ("name", "firing_rate", "binary", "macs", "synops")
     metrics = {
-        **evaluators[times[-1]].compute(),
+        **evaluator.compute(),
+        **event_metrics(evaluator, data, rates),
         "T": times[-1],
         "firing_rate": by_time[times[-1]]["firing_rate"],
         "layers": [{column: getattr(one, column) for column in columns} for one in last],
@@ -133,6 +143,9 @@ def measure_conversion(
         score_threshold=score_threshold,
         columns=len(times) + 1,
     )
+    ranked.draw(out, data.class_names)
+    precision_recall_curves(out / "precision_recall.png", *evaluator.precision_recall())
+    firing_rates(out / "firing_rates.png", metrics["layers"])
     show(metrics_table(metrics))
     show(by_time_table(by_time, ann_metrics))
     log.info("T at which 90, 95, 99 %% of the ANN's mAP are reached: %s", list(metrics["steps_to"].values()))

@@ -69,6 +69,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     postprocess = instantiate(cfg.postprocess)
     facts = {"checkpoint": str(weights.path), "dataset": data.name, "model": weights.config["model"]}
     shared: dict[str, Any] = {"out": out, "facts": facts, "score_threshold": cfg.score_threshold, **cfg.energy}
+    shared["extremes"] = EXTREMES if cfg.report else 0
     if asked and is_conventional(detector):
         settings = instantiate(cfg.convert)
         metrics = measure_conversion(detector.to(device), data, postprocess, settings, times, **shared)
@@ -79,7 +80,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         ready = for_inference(detector, device, precision=cfg.precision)
         metrics = measure(
             ready, data, postprocess, sheet_images=cfg.sheet_images, compiled=cfg.compile,
-            extremes=EXTREMES if cfg.report else 0, times=times[:-1], **shared,
+            times=times[:-1], **shared,
         )  # fmt: skip
     if cfg.report:
         log.info("written: %s", page(out))

@@ -29,7 +29,7 @@ from emsyolo.report.by_time import accuracy_by_time
 from emsyolo.report.curves import precision_recall_curves
 from emsyolo.report.events import pictures
 from emsyolo.report.table import by_time_table, layers_table, metrics_table, op_count_table, show
-from emsyolo.types import Detections, HeadMaps, Targets
+from emsyolo.types import Batch, Detections, HeadMaps, Targets
 from emsyolo.weights.atomic import written_whole
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,43 @@ class Shown:
             self.images.append(picture)
             self.detections.append(detections)
             self.truths.append(truth)
+
+
+@dataclass
+class Extremes:
+    """The images that were done best and worst, by F1.
+
+    Attributes:
+        count: how many of each; with 0 nothing is kept.
+        score_threshold: of the boxes that count, and are drawn.
+        ranked: score, place in the set, frames `[T0, C, H, W]`, what was found and the truth; the worst first.
+    """
+
+    count: int
+    score_threshold: float
+    ranked: list[tuple[float, int, Tensor, Detections, Targets]] = field(default_factory=list)
+    seen: int = 0
+
+    def add(self, batch: Batch, found: Sequence[Detections]) -> None:
+        """Look at the images of a batch; what is neither best nor worst is forgotten."""
+        for i, (one, truth) in enumerate(zip(found, batch.targets, strict=True) if self.count else ()):
+            score = image_f1(one, truth, score_threshold=self.score_threshold)
+            self.ranked.append((score, self.seen + i, batch.frames[:, i].clone(), one, truth))
+        self.seen += len(batch)
+        self.ranked.sort(key=lambda one: one[:2])
+        del self.ranked[self.count : max(self.count, len(self.ranked) - self.count)]
+
+    def draw(self, out: Path, class_names: Sequence[str]) -> None:
+        """Write `worst.png` and `best.png`, where there are any."""
+        for name, some in (("worst", self.ranked[: self.count]), ("best", self.ranked[::-1][: self.count])):
+            sheet = Shown()
+            for _, _, frames, detections, truth in some:
+                sheet.add(frames, detections, truth)
+            if some:
+                contact_sheet(
+                    out / f"{name}.png", sheet.images, sheet.detections, sheet.truths, class_names,
+                    score_threshold=self.score_threshold,
+                )  # fmt: skip
 
 
 @torch.inference_mode()
@@ -102,7 +139,7 @@ def measure(
     # Spread over the set, for the first samples may all be of one recording.
     chosen = set(np.linspace(0, len(data.val) - 1, min(sheet_images, len(data.val))).round().astype(int).tolist())
     seen = 0
-    ranked: list[tuple[float, int, Tensor, Detections, Targets]] = []
+    ranked = Extremes(extremes, score_threshold)
     loader = data.val_loader()
     with ActivityMeter(detector) as meter:
         for batch in track(loader, description="evaluating", transient=True):
@@ -115,11 +152,7 @@ def measure(
             for i in range(len(batch)):
                 if seen + i in chosen:
                     shown.add(batch.frames[:, i], found[i], batch.targets[i])
-                if extremes:
-                    score = image_f1(found[i], batch.targets[i], score_threshold=score_threshold)
-                    ranked.append((score, seen + i, batch.frames[:, i].clone(), found[i], batch.targets[i]))
-            ranked.sort(key=lambda one: one[:2])
-            del ranked[extremes : max(extremes, len(ranked) - extremes)]  # what is neither best nor worst
+            ranked.add(batch, found)
             seen += len(batch)
 
     fast = torch.compile(detector) if compiled else detector
@@ -130,7 +163,7 @@ def measure(
 
     metrics = {
         **evaluator.compute(),
-        **_event_metrics(evaluator, data, rates),
+        **event_metrics(evaluator, data, rates),
         "T": detector.T,
         **_readouts(evaluators),
         **meter.report(mac_pj=mac_pj, ac_pj=ac_pj),
@@ -152,15 +185,7 @@ def measure(
         data.class_names,
         score_threshold=score_threshold,
     )
-    for name, some in (("worst", ranked[:extremes]), ("best", ranked[::-1][:extremes])):
-        sheet = Shown()
-        for _, _, frames, detections, truth in some:
-            sheet.add(frames, detections, truth)
-        if extremes:
-            contact_sheet(
-                out / f"{name}.png", sheet.images, sheet.detections, sheet.truths, data.class_names,
-                score_threshold=score_threshold,
-            )  # fmt: skip
+    ranked.draw(out, data.class_names)
     if "by_T" in metrics:
         accuracy_by_time(out / "by_T.png", {t: metrics["by_T"][str(t)] for t in evaluators})
         show(by_time_table({t: metrics["by_T"][str(t)] for t in evaluators}, {}))
@@ -199,7 +224,7 @@ def _readouts(evaluators: dict[int, CocoEvaluator]) -> dict[str, Any]:
     return {"by_T": {str(t): {key: one[key] for key in SCORES} for t, one in computed.items()}}
 
 
-def _event_metrics(evaluator: CocoEvaluator, data: DataModule, rates: list[float]) -> dict[str, Any]:
+def event_metrics(evaluator: CocoEvaluator, data: DataModule, rates: list[float]) -> dict[str, Any]:
     """What `metrics.json` adds for recordings: the events of the windows, and mAP under every filter of boxes."""
     metrics: dict[str, Any] = {}
     if data.box_filters:

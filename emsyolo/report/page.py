@@ -35,7 +35,7 @@ def page(folder: Path) -> Path:
     """
     metrics = json.loads((folder / "metrics.json").read_text())
     pictures = [
-        (heading, note, base64.b64encode((folder / name).read_bytes()).decode())
+        (heading, _row_note(name, metrics) + note, base64.b64encode((folder / name).read_bytes()).decode())
         for name, heading, note in PICTURES
         if (folder / name).exists()
     ]
@@ -56,38 +56,66 @@ def page(folder: Path) -> Path:
     return folder / "report.html"
 
 
+def _row_note(name: str, metrics: dict[str, Any]) -> str:
+    """What stands beside each other on the sheet of a converted network."""
+    if name != "detections.png" or "ann" not in metrics:
+        return ""
+    return f"Each row is one image at T = {', '.join(metrics['by_T'])}, then the ANN's. "
+
+
+def _score(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.4f}"
+
+
 def _cards(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     energy = metrics["energy"]
     impure = sum(one["macs"] for one in metrics["impure"]) / max(1, sum(one["macs"] for one in metrics["layers"]))
     return [
-        ("mAP@0.5", decimal(metrics["mAP50"])),
-        ("mAP@0.5:0.95", decimal(metrics["mAP"])),
+        ("mAP@0.5", _score(metrics["mAP50"])),
+        ("mAP@0.5:0.95", _score(metrics["mAP"])),
         ("time steps", str(metrics["T"])),
         ("firing rate", percent(metrics["firing_rate"])),
         ("energy per image, mJ", decimal(energy["snn_mJ"])),
-        ("of the same ANN's energy", percent(energy["ratio"])),
+        ("the same as an ANN, mJ", decimal(energy["ann_mJ"])),
+        ("of the ANN's energy", percent(energy["ratio"])),
         ("of all MACs not fed with spikes", percent(impure)),
-        ("latency p50, ms", decimal(metrics["latency_ms"]["p50"])),
-        ("images/s", decimal(metrics["throughput"])),
+        ("latency p50, ms", f"{metrics['latency_ms']['p50']:.1f}"),
+        ("images/s", f"{metrics['throughput']:.1f}"),
         ("parameters", count(metrics["parameters"])),
+        *_events(metrics.get("events")),
     ]
+
+
+def _events(events: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if events is None:
+        return []
+    empty = f"{events['empty_windows']} of {events['windows']}"
+    return [("events per second", count(events["rate_per_s"])), ("empty windows", empty)]
 
 
 def _tables(metrics: dict[str, Any]) -> list[tuple[str, str, list[str], list[list[str]]]]:
     found = []
     if "by_T" in metrics:
-        rows = [
-            [t, *(decimal(one[key]) for key in ("mAP50", "mAP")), percent(one.get("firing_rate")),
-             decimal(one.get("energy", {}).get("snn_mJ")), percent(one.get("energy", {}).get("ratio"))]
-            for t, one in metrics["by_T"].items()
-        ]  # fmt: skip
-        if "ann" in metrics:
-            rows.append(["ANN", *(decimal(metrics["ann"][key]) for key in ("mAP50", "mAP")), *[NOTHING] * 3])
-        columns = ["T", "mAP@0.5", "mAP", "firing rate", "energy, mJ", "of the ANN's"]
+        columns = ["T", "mAP@0.5", "mAP"]
+        rows = [[t, _score(one["mAP50"]), _score(one["mAP"])] for t, one in metrics["by_T"].items()]
+        if "ann" in metrics:  # a converted network, of which every T has its own activity
+            columns += ["firing rate", "energy, mJ", "of the ANN's"]
+            for row, one in zip(rows, metrics["by_T"].values(), strict=True):
+                cost = one["energy"]
+                row += [percent(one["firing_rate"]), decimal(cost["snn_mJ"]), percent(cost["ratio"])]
+            scores = [_score(metrics["ann"][key]) for key in ("mAP50", "mAP")]
+            rows.append(["ANN", *scores, NOTHING, decimal(metrics["energy"]["ann_mJ"]), percent(1)])
         found.append(("By time steps, in figures", "", columns, rows))
+    if "by_filter" in metrics:
+        rows = [
+            [name, str(one["images"]), _score(one["mAP50"]), _score(one["mAP"])]
+            for name, one in metrics["by_filter"].items()
+        ]
+        note = "The same detections, counted with the boxes that each filter leaves."
+        found.append(("By filter of boxes", note, ["filter", "images", "mAP@0.5", "mAP"], rows))
     worst_first = sorted(metrics["per_class"].items(), key=lambda one: (one[1] is None, one[1]))
     note = "mAP at IoU 0.5 to 0.95, the worst first."
-    found.append(("Classes", note, ["class", "mAP"], [[name, decimal(value)] for name, value in worst_first]))
+    found.append(("Classes", note, ["class", "mAP"], [[name, _score(value)] for name, value in worst_first]))
     layers = [
         [one["name"], "spikes" if one["binary"] else "numbers", percent(one["firing_rate"]), count(one["macs"]),
          count(one["synops"])]

@@ -36,7 +36,8 @@ def test_one_pass_reads_out_at_every_time(script: Run, tmp_path: Path) -> None:
     assert {one["name"] for one in metrics["impure"]} == {"backbone.fine.0.0", "head.maps.0", "head.maps.1"}
     assert len(list(csv.DictReader((out / "errors.csv").open()))) == 17
     assert "By time steps" in (out / "report.html").read_text()
-    for name in ("by_T.png", "errors.png", "detections.png"):
+    pictures = ("by_T", "errors", "detections", "best", "worst", "precision_recall", "firing_rates")
+    for name in (f"{one}.png" for one in pictures):
         assert (out / name).stat().st_size > 0
     script("evaluate.py", "model=spiking_yolov3_fc", "T=16", "convert=delayed", *SMALL)
     assert json.loads((newest(runs) / "metrics.json").read_text())["convert"]["rule"] == "delayed"

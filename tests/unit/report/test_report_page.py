@@ -46,10 +46,29 @@ def test_everything_is_inside_and_nothing_is_fetched(tmp_path: Path) -> None:
     assert "a&lt;b" in text
     assert text.index("&lt;i&gt;") < text.index("<td>cat</td>")  # the worst class first
     assert "25.00%" in text  # of the MACs are not fed with spikes
+    assert "<b>20.0</b><span>latency p50, ms</span>" in text
+
+
+def test_an_early_readout_has_its_accuracy_alone(tmp_path: Path) -> None:
+    text = written(tmp_path, by_T={"1": {"mAP": 0.4, "mAP50": 0.6}, "2": {"mAP": 0.5, "mAP50": 0.75}})
+    assert "<td>1</td><td>0.6000</td><td>0.4000</td></tr>" in text.replace("\n", "")
 
 
 def test_a_converted_network_has_its_curve(tmp_path: Path) -> None:
     one = {"mAP": 0.4, "mAP50": 0.6, "firing_rate": 0.1, "energy": {"snn_mJ": 0.1, "ann_mJ": 1.0, "ratio": 0.1}}
     text = written(tmp_path, by_T={"4": one, "8": one}, ann={"mAP": 0.5, "mAP50": 0.7})
+    assert "Each row is one image at T = 4, 8, then the ANN&#39;s. Found: solid" in text
     assert "<td>8</td>" in text
-    assert "<td>ANN</td>" in text
+    assert "<td>ANN</td><td>0.7000</td><td>0.5000</td><td>-</td><td>1.0000</td><td>100.00%</td>" in text
+    assert "<b>1.0000</b><span>the same as an ANN, mJ</span>" in text
+
+
+def test_recordings_have_their_events_and_filters(tmp_path: Path) -> None:
+    text = written(
+        tmp_path,
+        events={"rate_per_s": 20_300.0, "windows": 14, "empty_windows": 3},
+        by_filter={"none": {"images": 14, "mAP50": 0.75, "mAP": 0.5}, "rvt": {"images": 9, "mAP50": 0.8, "mAP": None}},
+    )
+    assert "<b>20.30 k</b><span>events per second</span>" in text
+    assert "<b>3 of 14</b><span>empty windows</span>" in text
+    assert "<td>rvt</td><td>9</td><td>0.8000</td><td>-</td>" in text

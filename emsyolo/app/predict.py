@@ -44,7 +44,10 @@ def image_paths(source: Path) -> list[Path]:
     if source.is_file():
         return [source]
     if not source.is_dir():
-        raise FileNotFoundError(f"source={source}: no such file or folder; give an image or a folder of images")
+        raise FileNotFoundError(
+            f"source={source}: no such file or folder; give an image, a folder of images, a video or a recording"
+            f"{' (cameras are not read: record a video)' if str(source).isdigit() else ''}"
+        )
     paths = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise ValueError(f"source={source}: no image in this folder; looked for {', '.join(SUFFIXES)}")
@@ -66,7 +69,7 @@ def _samples(paths: list[Path]) -> Iterator[Sample]:
 @torch.inference_mode()
 def predict(cfg: DictConfig) -> None:
     """Detect in images, a video or along a recording; write pictures and `predictions.json`."""
-    source = Path(cfg.source)
+    source = Path(str(cfg.source))  # 0 is typed as a number
     along_time = ALONG_TIME.get(source.suffix.lower())
     paths = [] if along_time else image_paths(source)
     weights = find_checkpoint(cfg)

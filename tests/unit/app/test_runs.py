@@ -62,6 +62,8 @@ def test_the_innermost_error_is_said_in_one_line() -> None:
 def test_sources_of_predict(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         image_paths(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"source=0: no such file or folder; .*cameras are not read"):
+        image_paths(Path("0"))
     with pytest.raises(ValueError, match="no image in this folder"):
         image_paths(tmp_path)
     for name in ("b.JPG", "a.png", "notes.txt"):

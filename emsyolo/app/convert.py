@@ -142,6 +142,7 @@ def measure_conversion(
         data.class_names,
         score_threshold=score_threshold,
         columns=len(times) + 1,
+        titles=[*(f"T = {t}" for t in times), "ANN"],
     )
     ranked.draw(out, data.class_names)
     precision_recall_curves(out / "precision_recall.png", *evaluator.precision_recall())
@@ -149,7 +150,7 @@ def measure_conversion(
     show(metrics_table(metrics))
     show(by_time_table(by_time, ann_metrics))
     log.info("T at which 90, 95, 99 %% of the ANN's mAP are reached: %s", list(metrics["steps_to"].values()))
-    log.info("written: %s (on the contact sheet the ANN stands last in each row)", out)
+    log.info("written: %s", out)
     return metrics
 
 

@@ -108,9 +108,9 @@ def test_video_comes_back_with_boxes(script: Run, tmp_path: Path) -> None:
     source = tmp_path / "moving.mp4"
     with av.open(str(source), "w") as video:
         stream = video.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 160, 90, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = 161, 91, "yuv444p"  # odd, which the video written cannot be
         for i in range(6):
-            pixels = np.zeros((90, 160, 3), dtype=np.uint8)
+            pixels = np.zeros((91, 161, 3), dtype=np.uint8)
             pixels[20:60, 10 * i : 10 * i + 30] = 200
             video.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         video.mux(stream.encode(None))
@@ -119,9 +119,9 @@ def test_video_comes_back_with_boxes(script: Run, tmp_path: Path) -> None:
     assert "6 frames" in done.stdout
     found = json.loads((out / "predictions.json").read_text())
     assert [round(one["t_s"], 3) for one in found["images"]] == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
-    assert {(one["height"], one["width"]) for one in found["images"]} == {(90, 160)}
+    assert {(one["height"], one["width"]) for one in found["images"]} == {(91, 161)}
     with av.open(str(out / "moving.mp4")) as video:
-        assert sum(1 for _ in video.decode(video=0)) == 6
+        assert [(frame.height, frame.width) for frame in video.decode(video=0)] == [(90, 160)] * 6
     (tmp_path / "bad.mp4").write_bytes(b"no video at all")
     failed = script("predict.py", f"source={tmp_path / 'bad.mp4'}", f"out={tmp_path / 'no'}", ok=False)
     assert failed.returncode == 1
@@ -153,7 +153,14 @@ def test_blocks_are_compared_in_one_table(script: Run, tmp_path: Path) -> None:
     assert [row["model"] for row in rows] == ["ems_small", "ms_small", "sew_small", "ann_small"]
     ems, ms, _, ann = (row["non_spike_macs"] for row in rows)  # of SEW it depends on how many spikes meet
     assert ems < ms < ann
-    assert "non_spike_macs" in done.stdout
+    assert len({row["parameters"] for row in rows}) == 1
+    assert rows[-1]["energy_ratio"] == pytest.approx(1)
+    for row in rows:
+        assert 0 < row["energy_mJ"] <= rows[-1]["energy_mJ"]
+        assert row["firing_rate"] is None if row is rows[-1] else 0 < row["firing_rate"] < 1
+        assert row["training_s"] > 0
+    for column in ("non_spike_macs", "parameters", "energy_mJ", "firing_rate", "training_s"):
+        assert column in done.stdout
 
 
 def test_search_takes_the_metric_and_goes_on_after_a_failure(script: Run, tmp_path: Path) -> None:
@@ -170,9 +177,32 @@ def test_search_takes_the_metric_and_goes_on_after_a_failure(script: Run, tmp_pa
     assert best["best_value"] == max(row["mAP"] for row in rows if "mAP" in row)
 
 
-def test_runs_of_a_sweep_may_be_processes(script: Run, tmp_path: Path) -> None:
+def test_two_keys_make_a_heat_map_and_a_trained_network_is_swept_over_t(script: Run, tmp_path: Path) -> None:
+    keys = ["neuron.v_threshold=0.3,0.5", "neuron.decay=0.25,0.5"]
+    script("train.py", "-m", *keys, *TINY, "dataset.limit=8", "trainer.max_epochs=1", "T=1")
+    folder = only(tmp_path / "runs", "digits/ems_small/*")
+    rows = json.loads((folder / "sweep.json").read_text())
+    found = [(row["neuron.v_threshold"], row["neuron.decay"]) for row in rows]
+    assert found == [(0.3, 0.25), (0.3, 0.5), (0.5, 0.25), (0.5, 0.5)]
+    assert all(row["mAP"] is not None for row in rows)
+    assert (folder / "sweep.png").stat().st_size > 0
+
+    best = folder / "0" / "checkpoints" / "best.ckpt"
+    script("evaluate.py", "-m", "T=1,2", f"checkpoint={best}", "dataset.limit=8", "dataset.eval_batch_size=8")
+    rows = json.loads(only(tmp_path / "runs", "sweeps/evaluate/*/sweep.json").read_text())
+    assert [row["T"] for row in rows] == [1, 2]
+    assert rows[0]["mAP"] == json.loads((folder / "0" / "metrics.json").read_text())["mAP"]
+    assert rows[1]["energy_mJ"] > rows[0]["energy_mJ"]
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], ["hydra/launcher=submitit_local"]],
+    ids=["joblib", "submitit"],
+)
+def test_runs_of_a_sweep_may_be_processes(script: Run, tmp_path: Path, launcher: list[str]) -> None:
     script(
-        "train.py", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1", "memory=recompute", *TINY,
+        "train.py", "-m", *launcher, "seed=0,1", "memory=recompute", *TINY,
         "dataset.limit=8",
         "trainer.max_epochs=1", "T=1",
     )  # fmt: skip

@@ -14,6 +14,7 @@ from emsyolo.distributed import summed, world_size
 from emsyolo.loss.assign import assign, flatten_targets
 from emsyolo.types import HeadMaps, Targets
 
+MIN_SIDE_PX = 0.01  # far above the steps of float32 near 1,000 px, far below any box
 LEVEL_BALANCE = {1: (1.0,), 2: (4.0, 1.0), 3: (4.0, 1.0, 0.4)}
 
 
@@ -81,9 +82,7 @@ class YOLOLoss:
             if len(m.labels):
                 place = (m.image, m.anchor, m.row, m.column)
                 predicted = head_maps.decoding(raw, stride, anchors)[place]
-                miss = complete_box_iou_loss(
-                    box_convert(predicted, "cxcywh", "xyxy"), box_convert(m.boxes_xywh, "cxcywh", "xyxy")
-                )
+                miss = complete_box_iou_loss(_corners(predicted), _corners(m.boxes_xywh))
                 parts["box"] = parts["box"] + miss.sum() / count
                 ciou = (1 - miss.detach()).clamp(min=0)
                 flat = torch.stack(place).T @ torch.tensor(objectness.stride(), device=raw.device)
@@ -119,6 +118,11 @@ def _exact(head_maps: HeadMaps) -> list[Tensor]:
     return [raw.float() if raw.dtype in (torch.float16, torch.bfloat16) else raw for raw in head_maps.maps]
 
 
+def _corners(xywh: Tensor) -> Tensor:
+    """Boxes as xyxy, px, no side below `MIN_SIDE_PX`: with both sides lost to rounding CIoU's angle is that of 0 / 0."""
+    return box_convert(torch.cat((xywh[..., :2], xywh[..., 2:].clamp(min=MIN_SIDE_PX)), dim=-1), "cxcywh", "xyxy")
+
+
 def _distance(head_maps: HeadMaps, taught: HeadMaps, gains: dict[str, float]) -> Tensor:
     """How far maps are from a teacher's (scalar)."""
     maps, theirs = _exact(head_maps), _exact(taught)
@@ -127,7 +131,7 @@ def _distance(head_maps: HeadMaps, taught: HeadMaps, gains: dict[str, float]) ->
     weights = summed(torch.stack([certain.sum() for certain in certainties])) / world_size()  # as of the matches
     levels = zip(maps, theirs, certainties, weights, head_maps.strides, head_maps.anchors, strict=True)
     for (raw, goal, certain, weight, stride, anchors), balance in zip(levels, LEVEL_BALANCE[len(maps)], strict=True):
-        boxes, aims = (box_convert(head_maps.decoding(one, stride, anchors), "cxcywh", "xyxy") for one in (raw, goal))
+        boxes, aims = (_corners(head_maps.decoding(one, stride, anchors)) for one in (raw, goal))
         miss = complete_box_iou_loss(boxes.flatten(0, -2), aims.flatten(0, -2)).view_as(certain)
         parts = {"box": miss, "class": bce(raw[..., 5:], goal[..., 5:].sigmoid(), reduction="none").mean(dim=-1)}
         for name, part in parts.items():

@@ -99,6 +99,21 @@ def test_ignored_boxes_are_not_trained_on() -> None:
     assert YOLOLoss()(maps, [targets(box, ignore=True)]) == YOLOLoss()(maps, [targets()])
 
 
+@pytest.mark.parametrize("size", [-12.0, -40.0, -200.0])
+def test_a_predicted_box_without_extent_has_a_finite_loss(size: float) -> None:
+    # (2 sigmoid(-12))^2 * 16 px = 6e-10 px: beside a centre at 8 px, nothing in float32.
+    raw = torch.zeros(1, 1, 2, 2, 7)
+    raw[..., 2:4] = size
+    raw.requires_grad_()
+    anchors = (torch.tensor([[16.0, 16.0]]),)
+    maps = HeadMaps((raw,), (16,), anchors, decode_yolov5)
+    for taught in (None, HeadMaps((raw.detach(),), (16,), anchors, decode_yolov5)):
+        loss = YOLOLoss()(maps, [targets((20.0, 16.0, 28.0, 32.0))], taught)["loss"]
+        (gradient,) = torch.autograd.grad(loss, raw)
+        assert torch.isfinite(loss)
+        assert torch.isfinite(gradient).all()
+
+
 def test_order_of_boxes_does_not_matter() -> None:
     raw = torch.randn(1, 1, 3, 4, 7, dtype=torch.float64)
     maps = HeadMaps((raw,), (16,), (torch.tensor([[16.0, 16.0]]),), decode_yolov5)

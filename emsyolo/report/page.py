@@ -35,7 +35,7 @@ def page(folder: Path) -> Path:
     """
     metrics = json.loads((folder / "metrics.json").read_text())
     pictures = [
-        (heading, _row_note(name, metrics) + note, base64.b64encode((folder / name).read_bytes()).decode())
+        (heading, note, base64.b64encode((folder / name).read_bytes()).decode())
         for name, heading, note in PICTURES
         if (folder / name).exists()
     ]
@@ -54,13 +54,6 @@ def page(folder: Path) -> Path:
     with written_whole(folder / "report.html") as path:
         path.write_text(text)
     return folder / "report.html"
-
-
-def _row_note(name: str, metrics: dict[str, Any]) -> str:
-    """What stands beside each other on the sheet of a converted network."""
-    if name != "detections.png" or "ann" not in metrics:
-        return ""
-    return f"Each row is one image at T = {', '.join(metrics['by_T'])}, then the ANN's. "
 
 
 def _score(value: float | None) -> str:

@@ -57,7 +57,6 @@ def test_an_early_readout_has_its_accuracy_alone(tmp_path: Path) -> None:
 def test_a_converted_network_has_its_curve(tmp_path: Path) -> None:
     one = {"mAP": 0.4, "mAP50": 0.6, "firing_rate": 0.1, "energy": {"snn_mJ": 0.1, "ann_mJ": 1.0, "ratio": 0.1}}
     text = written(tmp_path, by_T={"4": one, "8": one}, ann={"mAP": 0.5, "mAP50": 0.7})
-    assert "Each row is one image at T = 4, 8, then the ANN&#39;s. Found: solid" in text
     assert "<td>8</td>" in text
     assert "<td>ANN</td><td>0.7000</td><td>0.5000</td><td>-</td><td>1.0000</td><td>100.00%</td>" in text
     assert "<b>1.0000</b><span>the same as an ANN, mJ</span>" in text

@@ -119,7 +119,7 @@ def _exact(head_maps: HeadMaps) -> list[Tensor]:
 
 
 def _corners(xywh: Tensor) -> Tensor:
-    """Boxes as xyxy, px, no side below `MIN_SIDE_PX`: with both sides lost to rounding CIoU's angle is that of 0 / 0."""
+    """Boxes as xyxy, px, no side below `MIN_SIDE_PX`: if both are lost, CIoU's angle is that of 0 / 0."""
     return box_convert(torch.cat((xywh[..., :2], xywh[..., 2:].clamp(min=MIN_SIDE_PX)), dim=-1), "cxcywh", "xyxy")
 
 

@@ -77,7 +77,9 @@ def test_ems_network_is_exported_up_to_its_first_pooled_shortcut(tmp_path: Path)
 def test_other_backbones_are_held_layer_by_layer(tmp_path: Path) -> None:
     spiking = build_detector("spiking_yolov3", 3, STEPS, [LIF_THERE, "model.width=0.125"]).eval()
     assert export_nir(spiking, SIZE, tmp_path / "a.nir", part="largest", dt=1e-4) == "backbone.coarse.2"
-    pooled = build_detector("spiking_yolo", 3, STEPS, [LIF_THERE, "~model.neuron.slope", "model.width=0.125"]).eval()
+    five = "model.anchors=[[[10,14],[23,27],[37,58],[81,82],[135,169]]]"
+    there = [LIF_THERE, "~model.neuron.slope", "model.width=0.125", five]
+    pooled = build_detector("spiking_yolo", 3, STEPS, there).eval()
     with pytest.raises(ValueError, match=r"^backbone\.layers\.0\.3 is MaxPool2d, which NIR has no node for"):
         export_nir(pooled, SIZE, tmp_path / "b.nir", part="largest", dt=1e-4)
     ann = build_detector("spiking_yolov3", 3, 1, ["model.width=0.125"]).eval()

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
-from emsyolo.dataset.images import Record, read_image
+from emsyolo.dataset.images import Record
+from emsyolo.dataset.pixels import read_image
 
 Item = TypeVar("Item")
 

@@ -12,9 +12,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.io import ImageReadMode, decode_image
-from torchvision.transforms.v2 import functional as F
 
+from emsyolo.dataset.pixels import read_image
 from emsyolo.types import Sample, Targets
 
 
@@ -169,18 +168,3 @@ class ImageDataset(Dataset[Sample]):
             for record in self.records
         ]
         return np.concatenate(sizes) if sizes else np.zeros((0, 2))
-
-
-def read_image(path: Path) -> Tensor:
-    """The stored pixels `[3, H, W]` uint8, RGB; EXIF's orientation is not applied, for boxes are of stored pixels.
-
-    Raises:
-        ValueError: the file cannot be decoded; names it.
-    """
-    try:
-        image = decode_image(str(path), ImageReadMode.RGB)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path}: the image cannot be decoded ({reason}); replace the file or remove it") from error
-    image = image[0] if image.ndim == 4 else image  # the first picture of an animation
-    return F.to_dtype(image, torch.uint8, scale=True)  # 16-bit PNG

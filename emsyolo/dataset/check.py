@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
-from rich.progress import track
 
 from emsyolo.dataset.images import Record
-from emsyolo.dataset.pixels import read_image
 
 Item = TypeVar("Item")
 
 log = logging.getLogger(__name__)
 
 NAMES_SHOWN = 10
-PROGRESS_FROM = 2000  # images; fewer are checked before a bar would be read
 TOLERANCE_PX = 0.5  # files round their coordinates: a box may reach so far outside before it is worth a word
-TAIL_BYTES = 32
-END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 
 
 def shortlist(names: Iterable[str]) -> str:
@@ -34,65 +27,64 @@ def shortlist(names: Iterable[str]) -> str:
     return ", ".join(listed[:NAMES_SHOWN]) + more
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width by the file's header, once the file is known to be whole.
-
-    A JPEG or PNG is taken as whole if its end marker stands in its last bytes; anything else is decoded.
-
-    Raises:
-        ValueError: missing, unreadable or truncated; the message is the reason alone.
-    """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            marker = END_MARKERS.get(image.format or "")
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-            tail = file.read()
-    except FileNotFoundError as error:
-        raise ValueError("missing") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError("not a readable image") from error
-    if marker is None or marker not in tail:
-        try:
-            read_image(path)
-        except ValueError as error:
-            raise ValueError("cut off or damaged") from error
-    return height, width
-
-
-def image_sizes(paths: Sequence[Path], name: str) -> dict[Path, tuple[int, int]]:
-    """Height and width of every image that can be read; the others are left out with one warning that names them.
-
-    Args:
-        paths: image files.
-        name: what the message calls the data set.
-    """
-
-    def look(path: Path) -> tuple[int, int] | str:
-        try:
-            return image_size(path)
-        except ValueError as error:
-            return str(error)
-
-    with ThreadPoolExecutor(8) as pool:
-        found = track(
-            pool.map(look, paths),
-            description=f"checking {name}",
-            total=len(paths),
-            transient=True,
-            disable=len(paths) <= PROGRESS_FROM,
-        )
-        results = dict(zip(paths, found, strict=True))
-    report_left_out({path: result for path, result in results.items() if isinstance(result, str)}, len(paths), name)
-    return {path: result for path, result in results.items() if not isinstance(result, str)}
-
-
 def report_left_out(reasons: Mapping[Path, str], total: int, name: str) -> None:
     """One warning with the files that are left out of a data set, and why; none if there are none."""
     if reasons:
         listed = shortlist(f"{path.name} ({reason})" for path, reason in reasons.items())
         log.warning("%s: %d of %d images left out: %s", name, len(reasons), total, listed)
+
+
+class Ledger:
+    """What was odd in a data set while it was read; said in one line per kind when all is read.
+
+    Args:
+        name: what messages call the data set.
+        max_bad: share of the annotations (or images) that may be left out before the set is refused.
+        of: what is counted: annotations or images.
+
+    Raises:
+        ValueError: a share outside 0 to 1.
+    """
+
+    def __init__(self, name: str, max_bad: float, of: str = "annotations") -> None:
+        if not 0 <= max_bad <= 1:
+            raise ValueError(f"dataset.max_bad={max_bad}: expected a share from 0 to 1")
+        self._name = name
+        self._max_bad = max_bad
+        self._of = of
+        self._left_out: list[tuple[str, str]] = []
+        self._noted: dict[str, list[str]] = {}
+
+    def leave_out(self, place: str, reason: str) -> None:
+        """Something that cannot be used, with its place: a file, or a file and a line."""
+        self._left_out.append((place, reason))
+
+    def note(self, kind: str, file: Path) -> None:
+        """Something in a file that was read in a way that the user must know."""
+        self._noted.setdefault(kind, []).append(file.name)
+
+    def close(self, total: int) -> None:
+        """Say all of it.
+
+        Args:
+            total: how many there were, those left out among them.
+
+        Raises:
+            ValueError: all are left out, or more than the share and more than one; names the first.
+        """
+        for kind, files in self._noted.items():
+            log.warning("%s: %d %s: %s", self._name, len(files), kind, shortlist(dict.fromkeys(files)))
+        bad = len(self._left_out)
+        if not bad:
+            return
+        if bad >= total or bad > max(1, self._max_bad * total):
+            place, reason = self._left_out[0]
+            raise ValueError(
+                f"{place}: {reason} ({bad} of the {total} {self._of} of {self._name} cannot be used; "
+                f"dataset.max_bad={self._max_bad:g} is the share that may be left out)"
+            )
+        listed = shortlist(f"{Path(place).name}: {reason}" for place, reason in self._left_out)
+        log.warning("%s: %d of %d %s left out: %s", self._name, bad, total, self._of, listed)
 
 
 def clean_boxes(records: Sequence[Record], name: str) -> list[Record]:
@@ -101,27 +93,36 @@ def clean_boxes(records: Sequence[Record], name: str) -> list[Record]:
     Boxes that reach outside are clipped; those of no, negative or undefined size, and those that lie outside, are
     dropped. One warning for each of the two says how many and in which files; less than half a pixel is not reported.
     """
-    cleaned, clipped, dropped = [], {}, {}
-    for record in records:
-        height, width = record.size_hw
-        boxes = np.clip(record.boxes_xyxy, 0, [width, height, width, height])
-        keep = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # a NaN compares as False
-        outside = (np.abs(boxes - record.boxes_xyxy) > TOLERANCE_PX).any(axis=1) & keep
-        moved = (boxes != record.boxes_xyxy).any(axis=1)
-        if outside.any():
-            clipped[record.name] = int(outside.sum())
-        if not keep.all():
-            dropped[record.name] = int((~keep).sum())
-        area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-        cleaned.append(
-            replace(
-                record,
-                boxes_xyxy=boxes[keep],
-                labels=record.labels[keep],
-                crowd=record.crowd[keep],
-                difficult=record.difficult[keep],
-                area=np.where(moved, np.minimum(area, record.area), record.area)[keep],
-            )
+    counts = [len(record.boxes_xyxy) for record in records]
+    if not sum(counts):
+        return list(records)
+    before = np.concatenate([record.boxes_xyxy for record in records])
+    sizes = np.repeat([record.size_hw[::-1] for record in records], counts, axis=0)
+    boxes = np.clip(before, 0, np.tile(sizes, 2))
+    keep = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # a NaN compares as False
+    outside = (np.abs(boxes - before) > TOLERANCE_PX).any(axis=1) & keep
+    moved = (boxes != before).any(axis=1)
+    cleaned = list(records)
+    clipped, dropped = {}, {}
+    start = 0
+    for i, (record, count) in enumerate(zip(records, counts, strict=True)):
+        mine = slice(start, start + count)
+        start += count
+        if not moved[mine].any() and keep[mine].all():
+            continue
+        if outside[mine].any():
+            clipped[record.name] = int(outside[mine].sum())
+        if not keep[mine].all():
+            dropped[record.name] = int((~keep[mine]).sum())
+        area = (boxes[mine, 2:] - boxes[mine, :2]).prod(axis=1)
+        kept = keep[mine]
+        cleaned[i] = replace(
+            record,
+            boxes_xyxy=boxes[mine][kept],
+            labels=record.labels[kept],
+            crowd=record.crowd[kept],
+            difficult=record.difficult[kept],
+            area=np.where(moved[mine], np.minimum(area, record.area), record.area)[kept],
         )
     if clipped:
         names = shortlist(clipped)
@@ -140,6 +141,29 @@ def require_images(records: Sequence[Record], name: str, where: str) -> None:
     """
     if not records:
         raise ValueError(f"{name}: no usable image; looked in {where}")
+
+
+def refuse_if_most_lack(
+    lacking: Sequence[Path], total: int, name: str, what: str, looked_in: Iterable[Path], share: float = 0.5
+) -> None:
+    """Refuse a data set most of whose images have no file of annotations: those are likely to lie elsewhere.
+
+    Args:
+        lacking: the images, or the files that they lack.
+        total: images of the set.
+        name: of the data set.
+        what: is lacking; the end of the message may say what to do.
+        looked_in: folders.
+        share: of the images that may lack it.
+
+    Raises:
+        ValueError: more than the share; says where was looked.
+    """
+    if len(lacking) > share * total:
+        raise ValueError(
+            f"{name}: looked in {shortlist(map(str, looked_in))}; {len(lacking)} of {total} images "
+            f"(among them {lacking[0].name}) have no {what}"
+        )
 
 
 def first(items: Sequence[Item], limit: int | None) -> Sequence[Item]:

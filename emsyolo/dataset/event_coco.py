@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from emsyolo.dataset.check import clean_boxes, first, report_left_out, require_images
-from emsyolo.dataset.coco import marks_by_image, read_json, record_of
+from emsyolo.dataset.check import Ledger, clean_boxes, report_left_out, require_images
+from emsyolo.dataset.coco import read_coco
 from emsyolo.dataset.event.dataset import EventDataset
 from emsyolo.dataset.event.recording import open_recording
-
-log = logging.getLogger(__name__)
+from emsyolo.dataset.images import plain_record
+from emsyolo.dataset.values import inside
 
 
 class EventCoco(EventDataset):
     """Labelled times of recordings, listed as the images of a COCO annotation file.
 
     An image's `file_name` is the recording, within `recordings`; `t_us` the time at which its boxes are true (left out:
-    just after the last event); `height` and `width` those of the sensor. Recordings that cannot be read are left out
-    and named.
+    just after the last event); `height` and `width` those of the sensor. Recordings that cannot be read, and
+    annotations that cannot be used, are left out and named.
 
     Args:
         root: folder of the data set.
@@ -28,11 +27,13 @@ class EventCoco(EventDataset):
         json: annotation file, within the root.
         class_names: order of the labels, if it is not to be the file's.
         limit: only the first so many images of the file.
+        max_bad: share of the annotations that may be left out.
+        encoding: of the file, where it is not UTF-8 and has no byte order mark.
         options: of `EventDataset`.
 
     Raises:
         FileNotFoundError: the annotation file is not there.
-        ValueError: a file that is not COCO's form, an annotation of an unknown image or category, no usable recording.
+        ValueError: a file that is not COCO's form, too many annotations that cannot be used, no usable recording.
     """
 
     def __init__(
@@ -42,24 +43,35 @@ class EventCoco(EventDataset):
         json: str,
         class_names: Sequence[str] | None = None,
         limit: int | None = None,
+        max_bad: float = 0.05,
+        encoding: str | None = None,
         **options: Any,
     ) -> None:
-        folder, file = Path(root) / recordings, Path(root) / json
+        root = Path(root)
+        folder, file = root / recordings, root / json
         name = f"event_coco/{file.name}"
-        content = read_json(file)
-        names = [str(category["name"]) for category in content["categories"]] if class_names is None else class_names
-        marks = marks_by_image(content, list(names), file)
+        ledger, of_images = Ledger(name, max_bad), Ledger(name, max_bad, of="images")
+        content = read_coco(file, class_names, ledger, of_images, limit=limit, encoding=encoding)
+        ledger.close(content.annotations)
+        of_images.close(content.listed)
         records, reasons = [], {}
-        for image in first(content["images"], limit):
-            path = folder / image["file_name"]
-            size_hw = (int(image["height"]), int(image["width"]))
+        for one in content.images:
+            path = folder / one.file_name
             try:
-                t_us = image.get("t_us")
-                t_us = open_recording(path, size_hw).last_us + 1 if t_us is None else int(t_us)
+                if one.size_hw is None:
+                    raise ValueError("no height and width of the sensor in the annotation file")
+                path = inside(root, folder, one.file_name, "file_name")
+                t_us = one.t_us if one.t_us is not None else open_recording(path, one.size_hw).last_us + 1
             except (ValueError, OSError) as error:
                 reasons[path] = str(error).removeprefix(f"{path}: ")
                 continue
-            records.append(record_of(image["id"], path, size_hw, marks[image["id"]], t_us=t_us))
-        report_left_out(reasons, len(content["images"]), name)
-        require_images(records, name, f"{folder} for the {len(content['images'])} recordings of {file}")
-        super().__init__(clean_boxes(records, name), names, name, **options)
+            marks = one.marks
+            records.append(
+                plain_record(
+                    one.id, path, one.size_hw, marks.boxes(), marks.labels, crowd=marks.crowd,
+                    difficult=marks.difficult, area=marks.area, t_us=t_us,
+                )
+            )  # fmt: skip
+        report_left_out(reasons, len(content.images), name)
+        require_images(records, name, f"{folder} for the {len(content.images)} recordings of {file}")
+        super().__init__(clean_boxes(records, name), content.class_names, name, **options)

@@ -42,17 +42,40 @@ def read_image(path: Path, *, upright: bool = False) -> Tensor:
     """
     try:
         with Image.open(path, formats=formats()) as image:
-            turned = upright and image.getexif().get(ORIENTATION, 1) != 1
+            turned = upright and orientation_of(image) != 1
             if image.format == "JPEG" and image.mode in ("L", "RGB") and not turned:
                 # The same bits as Pillow's in half the time. Not for PNG, where damaged data end the whole process.
                 with suppress(RuntimeError):
                     return decode_jpeg(read_file(str(path)), ImageReadMode.RGB)
+            check_sums(image, path)
             return pixels_of(ImageOps.exif_transpose(image) if turned else image)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such image file") from error
     except Exception as error:  # a decoder that meets damaged data may raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0].replace(str(path), path.name)
         raise ValueError(f"{path}: the image cannot be decoded ({reason}); replace the file or remove it") from error
+
+
+def check_sums(image: Image.Image, path: Path) -> None:
+    """Compare the check sums of a PNG with its data, which decoding it does not.
+
+    Raises:
+        SyntaxError: Pillow's, where one differs; what decodes then is not what was saved.
+    """
+    if image.format == "PNG":
+        with Image.open(path, formats=["PNG"]) as other:  # an image that was verified cannot be decoded any more
+            other.verify()
+
+
+def orientation_of(image: Image.Image) -> int:
+    """EXIF's orientation of an opened image, 1 to 8; 1 (upright) if it has none or a damaged one."""
+    if image.format != "TIFF" and not image.info.get("exif"):  # reading it takes longer than opening the file
+        return 1
+    try:
+        orientation = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # a damaged EXIF block may raise anything, and the pixels are whole
+        return 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def pixels_of(image: Image.Image) -> Tensor:

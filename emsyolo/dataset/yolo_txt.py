@@ -3,44 +3,50 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from emsyolo.dataset.check import clean_boxes, first, image_sizes, require_images, shortlist
+from emsyolo.dataset.check import Ledger, clean_boxes, first, refuse_if_most_lack, require_images, shortlist
+from emsyolo.dataset.data_yaml import DataYaml, read_data_yaml
+from emsyolo.dataset.declared import Declared, stored_boxes
 from emsyolo.dataset.images import ImageDataset, plain_record
+from emsyolo.dataset.pixels import SUFFIXES
+from emsyolo.dataset.text import read_text
+from emsyolo.dataset.verify import image_headers
+from emsyolo.dataset.yolo_row import NoBoxError, Row, read_row
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
-LAYOUT = (
-    "expected data.yaml with `train: train/images`, `val: val/images` and `names: [...]`, and for each image "
-    ".../images/NAME.jpg a file .../labels/NAME.txt; type dataset.root=FOLDER"
-)
+NO_LABELS = ("classes.txt", "readme.txt")  # what tools write among label files, in small letters
 
 
 class YoloTxt(ImageDataset):
     """Images with YOLO text labels: per line `class x y width height`, centre and size as shares of the image.
 
-    `data.yaml` in the root says where the images are (`path`, `train`, `val`: folders, or text files that list images)
-    and what the classes are called. The labels of `.../images/.../NAME.jpg` are in `.../labels/.../NAME.txt`; an image
-    without them is background. A label file without an image is reported by name.
+    Lines with a confidence, an outline, a turned box or keypoints give their upright box, and it is said. `data.yaml`
+    in the root says where the images are and what the classes are called, see `read_data_yaml`. The labels of
+    `.../images/.../NAME.jpg` are in `.../labels/.../NAME.txt`, else beside the image, or in a folder `labels` there;
+    an image without them is background, and how many there are is said. A label file without an image is reported.
+    Boxes are of the stored pixels: EXIF's orientation is not applied, and images that have one are named.
 
     Args:
         root: folder of `data.yaml`.
         split: key of `data.yaml`: `train` or `val` (or `test`).
         class_names: in place of the names in `data.yaml`; the label is the index.
         limit: only the first so many images, by name.
+        verify: whether all images are read whole when the set is opened, see `verify.image_headers`.
+        max_bad: share of the rows that may be left out.
+        max_background: share of the images that may have no label file.
+        encoding: of text that is not UTF-8 and has no byte order mark.
 
     Raises:
         FileNotFoundError: no `data.yaml`, or no such folder; says what is expected.
-        ValueError: a `data.yaml` or a label file that cannot be understood (names file and line), a class number out of
-            range, no usable image.
+        ValueError: a `data.yaml` that cannot be understood, too many rows that cannot be used (names file and line),
+            too many images without a label file, no usable image.
     """
 
     def __init__(
@@ -49,122 +55,178 @@ class YoloTxt(ImageDataset):
         split: str = "train",
         class_names: Sequence[str] | None = None,
         limit: int | None = None,
+        verify: str = "once",
+        max_bad: float = 0.05,
+        max_background: float = 0.5,
+        encoding: str | None = None,
     ) -> None:
-        file = Path(root) / "data.yaml"
-        settings = read_settings(file)
-        names = _names(settings, file) if class_names is None else list(class_names)
+        settings = read_data_yaml(Path(root), encoding)
+        names = settings.class_names if class_names is None else list(class_names)
         name = f"yolo_txt/{split}"
-        paths: list[Path] = []
-        for source in _sources(settings, split, file):
-            listed = _images_of(source)
-            if source.is_dir():
-                _report_orphans(source, listed, name)
-            paths += listed
-        sizes = image_sizes(first(paths, limit), name)
-        records = []
-        for number, (path, size_hw) in enumerate(sizes.items()):
-            labels, boxes = read_labels(label_file(path), len(names))
-            height, width = size_hw
-            records.append(plain_record(number, path, size_hw, boxes * [width, height, width, height], labels))
-        require_images(records, name, f"{', '.join(map(str, _sources(settings, split, file)))} ({len(paths)} images)")
+        ledger = Ledger(name, max_bad)
+        sources = settings.sources(split)
+        paths = list(dict.fromkeys(path for source in sources for path in _images_of(source, settings, encoding)))
+        headers = image_headers(first(paths, limit), name, verify)
+        finder = LabelFinder()
+        records, without, rows = [], [], 0
+        for place, (path, header) in enumerate(headers.items()):
+            file = finder.find(path)
+            if file is None:
+                without.append(path)
+            labels, shares, count = _labels(file, len(names), settings.keypoints, ledger, encoding)
+            rows += count
+            height, width = header.size_hw
+            stated = Declared(None, shares * [width, height, width, height])
+            boxes, _ = stored_boxes(path, stated, header, ledger)
+            records.append(plain_record(place, path, header.size_hw, boxes, labels))
+        require_images(records, name, f"{', '.join(map(str, sources))} ({len(paths)} images)")
+        _report_background(without, len(records), name, finder, max_background)
+        ledger.close(rows)
+        for source in sources:
+            if source.is_dir() and limit is None:
+                _report_orphans(source, paths, name)
         super().__init__(clean_boxes(records, name), names, name)
 
 
-def read_settings(file: Path) -> dict[str, Any]:
-    """The content of a `data.yaml`.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not YAML, or no mapping.
-    """
-    try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileNotFoundError(f"{file}: looked for it and found none; {LAYOUT}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: not YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(settings, dict):
-        raise ValueError(f"{file}: no keys; {LAYOUT}")
-    return settings
-
-
-def _names(settings: dict[str, Any], file: Path) -> list[str]:
-    """The class names, given as a list or as number to name."""
-    names = settings.get("names")
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
-        names = [names[i] for i in range(len(names))]
-    if not isinstance(names, list) or not names:
-        raise ValueError(f"{file}: names={names!r}; expected a list, or numbers from 0 on with a name each")
-    return [str(name) for name in names]
-
-
-def _sources(settings: dict[str, Any], split: str, file: Path) -> list[Path]:
-    """The folders, or lists of images, that `data.yaml` gives for a split."""
-    value = settings.get(split)
-    entries: list[Any] = value if isinstance(value, list) else [value]
-    if not entries or not all(isinstance(entry, str) for entry in entries):
-        raise ValueError(f"{file}: {split}={value!r}; expected a folder of images, or a list of folders")
-    base = file.parent / str(settings.get("path") or ".")
-    sources = []
-    for entry in entries:
-        # Roboflow writes ../train/images for what lies beside data.yaml.
-        candidates = [base / entry, file.parent / entry.removeprefix("../")]
-        existing = [path for path in candidates if path.exists()]
-        if not existing:
-            raise FileNotFoundError(f"{candidates[0]}: {file} names it as {split}, but there is none; {LAYOUT}")
-        sources.append(existing[0])
-    return sources
-
-
-def _images_of(source: Path) -> list[Path]:
-    """The images of a folder, and of folders within, by name; or those that a text file lists, in its order."""
+def _images_of(source: Path, settings: DataYaml, encoding: str | None) -> list[Path]:
+    """The images of a folder, and of folders within, by name; an image itself; or those that a text file lists."""
     if source.is_dir():
-        return sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
-    return [source.parent / line.strip() for line in source.read_text().splitlines() if line.strip()]
+        return sorted((path for path in _walk(source) if path.suffix.lower() in SUFFIXES), key=lambda path: path.parts)
+    if source.suffix.lower() in SUFFIXES:
+        return [source]
+    lines = [line.strip().replace("\\", "/") for line in read_text(source, encoding).splitlines()]
+    return [settings.listed(source, line) for line in lines if line and not line.startswith("#")]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """The files below a folder, through links to other folders, each folder once."""
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(place, file) for file in files if not file.startswith("._"))  # macOS's own, beside each file
 
 
 def label_file(image: Path) -> Path:
-    """Where the labels of an image are: the last folder `images` in its path becomes `labels`."""
+    """Where the labels of an image belong: the last folder `images` in its path becomes `labels`."""
     parts = list(image.parts)
-    if "images" in parts[:-1]:
-        parts[len(parts) - 2 - parts[-2::-1].index("images")] = "labels"
+    places = [i for i, part in enumerate(parts[:-1]) if part.lower() == "images"]
+    if places:
+        parts[places[-1]] = "labels"
     return Path(*parts).with_suffix(".txt")
+
+
+class LabelFinder:
+    """Finds label files, in the places where tools put them, whatever the case of `labels` and `.txt`.
+
+    Attributes:
+        looked_in: folders that were looked through, whether they exist or not.
+    """
+
+    def __init__(self) -> None:
+        self.looked_in: dict[Path, None] = {}
+        self._files: dict[Path, dict[str, Path]] = {}
+        self._folders: dict[Path, list[Path]] = {}
+
+    def find(self, image: Path) -> Path | None:
+        """The label file of an image; None if there is none."""
+        folder = image.parent
+        if folder not in self._folders:
+            self._folders[folder] = self._places(image)
+        key = f"{image.stem}.txt".lower()
+        for place in self._folders[folder]:
+            found = self._listed(place)
+            exact = found.get(f"{image.stem}.txt") or found.get(key)
+            if exact is not None:
+                return exact
+        return None
+
+    def _places(self, image: Path) -> list[Path]:
+        """In order: `labels` for `images`, beside the image, `labels` within its folder and beside it."""
+        folder = image.parent
+        wanted = [label_file(image).parent, folder, folder / "labels", folder.parent / "labels" / folder.name,
+                  folder.parent / "labels"]  # fmt: skip
+        places = [self._existing(place) for place in dict.fromkeys(wanted)]
+        self.looked_in |= dict.fromkeys(places)
+        return places
+
+    def _existing(self, folder: Path) -> Path:
+        """The folder, or the one in whose path `labels` is written otherwise."""
+        if folder.is_dir():
+            return folder
+        for i in range(len(folder.parts) - 1, 0, -1):
+            if folder.parts[i] != "labels":
+                continue
+            above = Path(*folder.parts[:i])
+            for other in sorted(above.iterdir()) if above.is_dir() else ():
+                found = other / Path(*folder.parts[i + 1 :])
+                if other.name.lower() == "labels" and found.is_dir():
+                    return found
+        return folder
+
+    def _listed(self, folder: Path) -> dict[str, Path]:
+        """The text files of a folder, by name, and by name in small letters where no other has that."""
+        if folder not in self._files:
+            try:
+                files = [path for path in folder.iterdir() if path.suffix.lower() == ".txt"]
+                files.sort(key=lambda path: path.name)
+            except OSError:
+                files = []
+            self._files[folder] = {path.name.lower(): path for path in files} | {path.name: path for path in files}
+        return self._files[folder]
+
+
+def _report_background(without: list[Path], total: int, name: str, finder: LabelFinder, max_background: float) -> None:
+    """Say how many images have no label file, and refuse a set in which those are too many."""
+    if not without:
+        return
+    what = "label file. If they are background, type dataset.max_background=1"
+    refuse_if_most_lack(without, total, name, what, finder.looked_in, max_background)
+    log.info("%s: %d of %d images have no label file and are background; looked in %s", name, len(without), total,
+             shortlist(map(str, finder.looked_in)))  # fmt: skip
 
 
 def _report_orphans(folder: Path, images: list[Path], name: str) -> None:
     """One warning with the label files that have no image."""
     labels = label_file(folder / "NAME").parent
+    if labels == folder:  # beside the images, where any text may lie
+        return
     expected = {label_file(image) for image in images}
-    orphans = [path for path in sorted(labels.rglob("*.txt")) if path not in expected and path.name != "classes.txt"]
+    orphans = sorted(
+        path.name for path in labels.rglob("*.txt") if path not in expected and path.name.lower() not in NO_LABELS
+    )
     if orphans:
-        log.warning(
-            "%s: %d label files without an image: %s", name, len(orphans), shortlist(path.name for path in orphans)
-        )
+        log.warning("%s: %d label files without an image: %s", name, len(orphans), shortlist(orphans))
 
 
-def read_labels(file: Path, num_classes: int) -> tuple[list[int], NDArray[np.float64]]:
-    """Labels and boxes `[M, 4]` xyxy, as shares of the image, of a label file; none if there is no such file.
+def _labels(
+    file: Path | None, num_classes: int, keypoints: tuple[int, int] | None, ledger: Ledger, encoding: str | None
+) -> tuple[list[int], NDArray[np.float64], int]:
+    """Labels and boxes `[M, 4]` xyxy, as shares of the image, of a label file, and how many rows it has.
 
-    Raises:
-        ValueError: a line that is not `class x y width height`, or a class number out of range; names file and line.
+    A row that cannot be used is left out and entered in the ledger.
     """
-    labels, boxes = [], []
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    for number, line in enumerate(lines, start=1):
-        fields = line.split()
-        if not fields:
+    rows: list[Row] = []
+    count = 0
+    try:
+        lines = [] if file is None else read_text(file, encoding).split("\n")
+    except (ValueError, OSError) as error:
+        ledger.leave_out(str(file), str(error).removeprefix(f"{file}: "))
+        lines, count = [], 1
+    for place, line in enumerate(lines, start=1):
+        if not line.strip():
             continue
+        count += 1
         try:
-            label = int(fields[0])
-            x, y, width, height = (float(value) for value in fields[1:])
-            if not all(map(math.isfinite, (x, y, width, height))):
-                raise ValueError(line)
-        except ValueError as error:
-            raise ValueError(
-                f"{file}, line {number}: {line!r}; expected `class x y width height`, a whole number and four shares"
-            ) from error
-        if not 0 <= label < num_classes:
-            raise ValueError(f"{file}, line {number}: class {label}; expected 0 to {num_classes - 1}")
-        labels.append(label)
-        boxes.append([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
-    return labels, np.array(boxes, dtype=np.float64).reshape(-1, 4)
+            row = read_row(line, num_classes, keypoints)
+        except NoBoxError as error:
+            ledger.leave_out(f"{file}, line {place}", str(error))
+            continue
+        rows.append(row)
+        if row.form is not None and file is not None:
+            ledger.note(row.form, file)
+    boxes = np.array([row.shares_xyxy for row in rows], dtype=np.float64).reshape(-1, 4)
+    return [row.label for row in rows], boxes, count

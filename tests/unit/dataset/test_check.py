@@ -1,50 +1,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from emsyolo.dataset.check import clean_boxes, first, image_sizes, require_images, shortlist
+from emsyolo.dataset.check import clean_boxes, first, require_images, shortlist
 from emsyolo.dataset.images import plain_record
 
 
 def test_shortlist_shows_ten_and_counts_the_rest() -> None:
     assert shortlist(str(i) for i in range(3)) == "0, 1, 2"
     assert shortlist(str(i) for i in range(12)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, and 2 more"
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp"])
-def test_whole_images_give_height_and_width(tmp_path: Path, picture: Callable[..., Path], suffix: str) -> None:
-    path = picture(tmp_path / f"a.{suffix}", (30, 40))
-    assert image_sizes([path], "tiny") == {path: (30, 40)}
-
-
-def test_bad_images_are_left_out_with_one_warning(
-    tmp_path: Path, picture: Callable[..., Path], caplog: pytest.LogCaptureFixture
-) -> None:
-    good = picture(tmp_path / "good.jpg")
-    cut_jpg, cut_png = picture(tmp_path / "cut.jpg"), picture(tmp_path / "cut.png")
-    for path in (cut_jpg, cut_png):
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    (tmp_path / "text.png").write_text("hello")
-    (tmp_path / "empty.jpg").touch()
-    paths = [good, cut_jpg, cut_png, tmp_path / "text.png", tmp_path / "empty.jpg", tmp_path / "gone.jpg"]
-    with caplog.at_level(logging.WARNING):
-        assert list(image_sizes(paths, "tiny")) == [good]
-    (message,) = caplog.messages
-    assert message == (
-        "tiny: 5 of 6 images left out: cut.jpg (cut off or damaged), cut.png (cut off or damaged), text.png (not a "
-        "readable image), empty.jpg (not a readable image), gone.jpg (missing)"
-    )
-
-
-def test_a_jpeg_with_bytes_after_its_end_is_whole(tmp_path: Path, picture: Callable[..., Path]) -> None:
-    path = picture(tmp_path / "a.jpg")
-    path.write_bytes(path.read_bytes() + bytes(100))
-    assert image_sizes([path], "tiny") == {path: (30, 40)}
 
 
 def test_boxes_are_clipped_or_dropped_and_reported(caplog: pytest.LogCaptureFixture) -> None:

@@ -70,19 +70,39 @@ def test_an_unknown_class_says_what_to_type(tmp_path: Path, add: Add) -> None:
 
 
 def test_bad_xml_is_left_out_and_named(tmp_path: Path, add: Add, caplog: pytest.LogCaptureFixture) -> None:
-    add("good", [("dog", [1, 1, 4, 3], 0)])
+    for name in ("a", "b", "c"):
+        add(name, [("dog", [1, 1, 4, 3], 0)])
     cut = add("cut", [("dog", [1, 1, 4, 3], 0)])
     cut.write_text(cut.read_text()[:60])
     add("gone", []).unlink()
-    add("words", [("dog", ["one", 1, 4, 3], 0)])
-    add("nameless", [("", [1, 1, 4, 3], 0)])
     with caplog.at_level(logging.WARNING):
         data = VOC(tmp_path, ["train"])
-    assert [record.name for record in data.records] == ["good.jpg"]
+    assert [record.name for record in data.records] == ["a.jpg", "b.jpg", "c.jpg"]
     (message,) = caplog.messages
-    assert message.startswith("voc/train: 4 of 5 images left out: cut.xml (XML cut off or damaged at line 1, column")
-    assert "gone.xml (no such XML file), words.xml (object 1: bndbox ['one', '1', '4', '3']" in message
-    assert "nameless.xml (object 1 has no name)" in message
+    assert message.startswith("voc/train: 2 of 5 images left out: cut.xml (XML cut off or damaged at line 1, column")
+    assert "gone.xml (no such XML file)" in message
+
+
+@pytest.mark.parametrize(
+    ("one", "reason"),
+    [
+        (("dog", ["one", 1, 4, 3], 0), "object 2: xmin of 'dog' is 'one'; expected a number"),
+        (("", [1, 1, 4, 3], 0), "object 2: has no name"),
+        (("dog", [1, 1, 4, "inf"], 0), "object 2: ymax of 'dog' is 'inf'; expected a number"),
+        (("dog", [1, 1, 4, 3], "perhaps"), "object 2: difficult of 'dog' is 'perhaps'; expected 0 or 1"),
+    ],
+)
+def test_one_odd_object_is_left_out_and_too_many_are_refused(
+    tmp_path: Path, add: Add, caplog: pytest.LogCaptureFixture, one: tuple[str, list[object], int], reason: str
+) -> None:
+    add("a", [("dog", [1, 1, 4, 3], 0), one])
+    with caplog.at_level(logging.WARNING):
+        assert VOC(tmp_path, ["train"]).records[0].boxes_xyxy.tolist() == [[0, 0, 4, 3]]
+    assert caplog.messages == [f"voc/train: 1 of 2 annotations left out: a.xml: {reason}"]
+    add("b", [("dog", [1, 1, 4, 3], 0), one])
+    with pytest.raises(ValueError, match=r"a\.xml: object 2: .*\(2 of the 4 annotations of voc/train cannot be used"):
+        VOC(tmp_path, ["train"])
+    assert len(VOC(tmp_path, ["train"], max_bad=0.5)) == 2
 
 
 def test_missing_images_and_boxes_outside_are_reported(
@@ -110,7 +130,8 @@ def test_absent_data_says_what_was_looked_for_and_how_to_get_it(tmp_path: Path) 
 
 
 def test_a_set_without_usable_images_is_refused(tmp_path: Path, add: Add) -> None:
-    add("a", []).unlink()
+    add("a", [])
+    (tmp_path / "JPEGImages" / "a.jpg").unlink()
     with pytest.raises(ValueError, match=r"no usable image; looked in .* for the 1 images of train"):
         VOC(tmp_path, ["train"])
 

@@ -56,7 +56,8 @@ def test_a_label_file_without_image_is_reported(tmp_path: Path, add: Add, caplog
     ("line", "message"),
     [
         ("0 0.5 0.5 0.1", "expected `class x y width height`"),
-        ("0 0.5 0.5 0.1 0.1 0.1", "expected `class x y width height`"),
+        ("0 320 240 64 48", "these are no shares of the image"),
+        ("1.5 0.5 0.5 0.1 0.1", "expected `class x y width height`"),
         ("ant 0.5 0.5 0.1 0.1", "expected `class x y width height`"),
         ("0 0.5 nan 0.1 0.1", "expected `class x y width height`"),
         ("2 0.5 0.5 0.1 0.1", "class 2; expected 0 to 1"),
@@ -64,7 +65,7 @@ def test_a_label_file_without_image_is_reported(tmp_path: Path, add: Add, caplog
     ],
 )
 def test_a_bad_line_is_named_with_its_number(tmp_path: Path, add: Add, line: str, message: str) -> None:
-    add("a", f"0 0.5 0.5 0.1 0.1\n{line}\n")
+    add("a", f"0 0.5 0.5 0.1 0.1\n{line}\n{line}\n")
     with pytest.raises(ValueError, match=rf"a\.txt, line 2: .*{message}"):
         YoloTxt(tmp_path)
 
@@ -121,7 +122,7 @@ def test_given_class_names_win(tmp_path: Path, add: Add) -> None:
 
 def test_limit_takes_the_first_images_by_name(tmp_path: Path, add: Add) -> None:
     for name in "cab":
-        add(name, None)
+        add(name, "")
     assert [record.name for record in YoloTxt(tmp_path, limit=2).records] == ["a.png", "b.png"]
 
 
@@ -151,6 +152,6 @@ def test_a_bad_data_yaml_is_refused(tmp_path: Path, add: Add, settings: str, mes
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path, add: Add) -> None:
-    add("a", None).unlink()
+    add("a", "").unlink()
     with pytest.raises(ValueError, match=r"no usable image; looked in .*train/images"):
         YoloTxt(tmp_path)

@@ -69,7 +69,8 @@ def check_sums(image: Image.Image, path: Path) -> None:
 
 def orientation_of(image: Image.Image) -> int:
     """EXIF's orientation of an opened image, 1 to 8; 1 (upright) if it has none or a damaged one."""
-    if image.format != "TIFF" and not image.info.get("exif"):  # reading it takes longer than opening the file
+    # Reading it takes longer than opening the file. Of a TIFF, Pillow turns the pixels itself, always.
+    if not image.info.get("exif"):
         return 1
     try:
         orientation = image.getexif().get(ORIENTATION, 1)

@@ -12,12 +12,14 @@ import reprlib
 from pathlib import Path
 from typing import Any
 
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2
 NO, YES = ("", "0", "0.0", "no", "false", "unspecified", "none"), ("1", "1.0", "yes", "true")
 
 
 def shown(value: Any) -> str:
     """A value for a message, cut short however long or deep it is."""
-    return reprlib.repr(value)
+    return _SHORT.repr(value)
 
 
 def number(value: Any, called: str) -> float:

@@ -1,5 +1,7 @@
 """Write a checkpoint as ONNX, NIR or safetensors: `python export.py checkpoint=PATH format=onnx`."""
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
@@ -13,4 +15,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    app.check_words(sys.argv[1:])
     main()

@@ -1,5 +1,7 @@
 """Train a spiking detector: `python train.py model=ems_resnet34 T=4`."""
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
@@ -13,4 +15,5 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
+    app.check_words(sys.argv[1:])
     main()

@@ -16,6 +16,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from emsyolo.app.folder import new_folder
+from emsyolo.app.trusted import check_trusted
 from emsyolo.trainer.fit import LAST
 from emsyolo.weights.checkpoint import Weights
 
@@ -110,7 +112,12 @@ def _raw(cfg: DictConfig, path: str) -> Any:
 
 
 def saved_config(weights: Weights) -> DictConfig:
-    """The config of the training that made the weights, not resolved."""
+    """The config of the training that made the weights, not resolved.
+
+    Raises:
+        ValueError: it would call something that this project's own configs do not.
+    """
+    check_trusted(weights.config["config"], weights.path, conf_dir())
     return OmegaConf.create(weights.config["config"])
 
 
@@ -160,11 +167,22 @@ def run_folder(runs_dir: str, resume: str | None, dataset: str, model: str, now:
     if not first_process():
         return _temporary().name
     if resume is None:
-        return str(Path(runs_dir) / dataset / model / now)
+        return _made(runs_dir, dataset, model, now)
     try:
         return str(resumed_checkpoint(Path(runs_dir), resume, dataset, model).parents[1])
     except FileNotFoundError:  # said by the task itself, in one line
-        return str(Path(runs_dir) / dataset / model / now)
+        return _made(runs_dir, dataset, model, now)
+
+
+@cache
+def _made(runs_dir: str, dataset: str, model: str, now: str) -> str:
+    """The folder of this process's run, made once: OmegaConf asks for it again and again."""
+    return str(new_folder(Path(runs_dir) / dataset / model, now))
+
+
+def forget_run_folder() -> None:
+    """Let the next run of this process have a folder of its own, be it in the same second."""
+    _made.cache_clear()
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -9,10 +10,13 @@ from torch import nn
 
 from emsyolo.app.build import detector_of, plain
 from emsyolo.app.config import compose_config
-from emsyolo.model.darknet import DarknetBackbone
+from emsyolo.model.darknet import DarknetBackbone, Section, read_cfg
 from emsyolo.model.detector import Detector
 from emsyolo.weights.checkpoint import Weights
 from emsyolo.weights.darknet import load_darknet, read_names
+
+log = logging.getLogger(__name__)
+PUBLISHED_ANCHORS = [10.0, 14.0, 23.0, 27.0, 37.0, 58.0, 81.0, 82.0, 135.0, 169.0, 344.0, 319.0]  # of YOLOv3-tiny
 
 
 def darknet_checkpoint(path: Path) -> Weights:
@@ -29,12 +33,49 @@ def darknet_checkpoint(path: Path) -> Weights:
     cfg = compose_config(
         "train", ["dataset=coco", "model=yolov3_tiny", "T=1", f"model.cfg='{path.with_suffix('.cfg')}'"]
     )
+    description = path.with_suffix(".cfg")
     cfg.dataset.size_hw = [416, 416]
     OmegaConf.update(cfg, "model.num_classes", len(class_names))
+    anchors = stated_anchors(read_cfg(description), description, len(class_names))
+    if anchors is not None:
+        OmegaConf.update(cfg, "model.anchors", anchors, merge=False)
     detector = detector_of(cfg)
     load_darknet(_in_file_order(detector), path)
     config = {"config": plain(cfg), "class_names": class_names, "dataset": "coco", "model": "yolov3_tiny"}
     return Weights(path, detector.state_dict(), config)
+
+
+def stated_anchors(sections: list[Section], path: Path, classes: int) -> list[list[list[float]]] | None:
+    """The anchors of each `[yolo]` section, small stride first, px; None where the file states none.
+
+    The published yolov3-tiny.cfg has `mask = 0,1,2` at stride 16, but its weights were trained with 1,2,3: it alone,
+    known by its anchors and its 80 classes, is read so, and a warning says it.
+
+    Raises:
+        ValueError: anchors or masks that are no numbers or do not fit each other, or another number of classes.
+    """
+    levels = []
+    for section in reversed([one for one in sections if one["type"] == "yolo"]):
+        if "anchors" not in section:
+            return None
+        try:
+            sides = [float(one) for one in section["anchors"].split(",")]
+            mask = [int(one) for one in section["mask"].split(",")] if "mask" in section else range(len(sides) // 2)
+            stated = int(section.get("classes", classes))
+            pairs = [[sides[2 * i], sides[2 * i + 1]] for i in mask if i >= 0]
+        except (ValueError, IndexError) as error:
+            raise ValueError(
+                f"{path}, [yolo]: mask={section.get('mask')}, anchors={section['anchors']}; expected pairs of numbers "
+                "and the places of those that the section has"
+            ) from error
+        if stated != classes:
+            raise ValueError(f"{path}, [yolo]: classes={stated}, but the .names file has {classes}; expected as many")
+        levels.append((list(mask), sides, pairs))
+    if levels and classes == 80 and levels[0][0] == [0, 1, 2] and levels[0][1] == PUBLISHED_ANCHORS:
+        log.warning("%s: the anchors 1,2,3 are used at stride 16 in place of mask = 0,1,2, for the published weights "
+                    "were trained with them; for weights of your own type model.anchors=", path)  # fmt: skip
+        levels[0] = ([1, 2, 3], PUBLISHED_ANCHORS, [PUBLISHED_ANCHORS[2 * i : 2 * i + 2] for i in (1, 2, 3)])
+    return [pairs for _, _, pairs in levels] or None
 
 
 def _in_file_order(detector: Detector) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:

@@ -16,6 +16,7 @@ from emsyolo.app.build import data_of, detector_of, device_of
 from emsyolo.app.checkpoint import find_checkpoint
 from emsyolo.app.config import FROM_CHECKPOINT, typed_groups, with_checkpoint
 from emsyolo.app.convert import measure_conversion
+from emsyolo.app.folder import new_folder
 from emsyolo.app.measure import measure
 from emsyolo.convert.converter import is_conventional
 from emsyolo.convert.simulate import checked_times
@@ -63,7 +64,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     if hydra_config.mode == RunMode.MULTIRUN:
         out = Path(hydra_config.runtime.output_dir)
     else:
-        out = Path(cfg.runs_dir) / data.name / weights.config["model"] / time.strftime("%Y-%m-%d_%H-%M-%S")
+        parent = Path(cfg.runs_dir) / data.name / weights.config["model"]
+        out = new_folder(parent, time.strftime("%Y-%m-%d_%H-%M-%S"))
     out.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(cfg, out / "config.yaml")
     postprocess = instantiate(cfg.postprocess)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -12,16 +13,18 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.progress import track
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image, write_png
+from torchvision.io import write_png
 
 from emsyolo.app.build import data_of, detector_of, device_of
 from emsyolo.app.checkpoint import find_checkpoint
 from emsyolo.app.config import with_checkpoint
+from emsyolo.app.folder import new_folder
 from emsyolo.app.found import detect, write_predictions
 from emsyolo.app.stream import SUFFIXES as RECORDINGS
 from emsyolo.app.stream import predict_stream
 from emsyolo.app.video import SUFFIXES as VIDEOS
 from emsyolo.app.video import predict_video
+from emsyolo.dataset.pixels import SUFFIXES, read_image
 from emsyolo.deploy.inference import for_inference
 from emsyolo.report.boxes import draw_boxes
 from emsyolo.report.results import coco_results
@@ -30,7 +33,6 @@ from emsyolo.weights.atomic import written_whole
 from emsyolo.weights.checkpoint import load_weights
 
 log = logging.getLogger(__name__)
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 ALONG_TIME = {**dict.fromkeys(RECORDINGS, predict_stream), **dict.fromkeys(VIDEOS, predict_video)}
 
 
@@ -54,14 +56,29 @@ def image_paths(source: Path) -> list[Path]:
     return paths
 
 
+def picture_paths(paths: Sequence[Path], out: Path) -> list[Path]:
+    """Where the picture of each image goes: `NAME.png`, or `NAME.jpg.png` where two images have one name.
+
+    Raises:
+        ValueError: a picture would overwrite an image.
+    """
+    stems = Counter(path.stem.lower() for path in paths)  # a disk may not tell A from a
+    written = [out / f"{path.stem if stems[path.stem.lower()] == 1 else path.name}.png" for path in paths]
+    images = {path.resolve() for path in paths}
+    for path in written:
+        if path.resolve() in images:
+            raise ValueError(f"out={out}: {path.name} would overwrite an image of the source; give another folder")
+    return written
+
+
 def _samples(paths: list[Path]) -> Iterator[Sample]:
-    """Images as samples without truth; an unreadable one is reported by name and left out."""
+    """Images as samples without truth, upright by EXIF; an unreadable one is reported by name and left out."""
     nothing = Targets(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool))
     for i, path in enumerate(paths):
         try:
-            image = decode_image(str(path), ImageReadMode.RGB)
-        except RuntimeError as error:
-            log.warning("%s cannot be read and is left out (%s)", path, str(error).splitlines()[0])
+            image = read_image(path, upright=True)
+        except ValueError as error:
+            log.warning("left out: %s", error)
             continue
         yield Sample(image[None], nothing, i, path.name, (image.shape[1], image.shape[2]))
 
@@ -81,7 +98,10 @@ def predict(cfg: DictConfig) -> None:
     detector = for_inference(detector, device, precision=cfg.precision)
     if cfg.compile:
         detector.compile()
-    out = Path(cfg.out or Path(cfg.runs_dir) / "predict" / time.strftime("%Y-%m-%d_%H-%M-%S"))
+    if cfg.out is None:
+        out = new_folder(Path(cfg.runs_dir) / "predict", time.strftime("%Y-%m-%d_%H-%M-%S"))
+    else:
+        out = Path(cfg.out)
     if along_time:
         log.info("checkpoint %s (model %s)", weights.path, weights.config["model"])
         along_time(cfg, detector, class_names, source, out)
@@ -90,6 +110,7 @@ def predict(cfg: DictConfig) -> None:
     fit = data_of(cfg).fit
     log.info("checkpoint %s (model %s), %d images", weights.path, weights.config["model"], len(paths))
 
+    pictures = picture_paths(paths, out)
     images, results = [], []
     for sample in track(_samples(paths), description="detecting", total=len(paths), transient=True):
         found = detect(sample, detector, postprocess, fit)
@@ -97,7 +118,7 @@ def predict(cfg: DictConfig) -> None:
             {"id": sample.id, "file_name": sample.name, "height": sample.original_hw[0], "width": sample.original_hw[1]}
         )
         results += coco_results(sample.id, found)
-        _write_picture(out / f"{Path(sample.name).stem}.png", draw_boxes(sample.frames[0], found, class_names))
+        _write_picture(pictures[sample.id], draw_boxes(sample.frames[0], found, class_names))
     if not images:
         raise ValueError(f"source={cfg.source}: none of its {len(paths)} images can be read")
     write_predictions(out, images, results, class_names)

@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import open_dict
 
 from emsyolo.app.build import detector_of
-from emsyolo.app.config import check_protocol, conf_dir, saved_config
+from emsyolo.app.config import check_protocol, conf_dir, forget_run_folder, saved_config
 from emsyolo.app.evaluate import evaluate
 from emsyolo.app.export import export
 from emsyolo.app.predict import predict
@@ -44,6 +44,7 @@ def call(task: str, *overrides: str) -> Mapping[str, Any]:
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
     GlobalHydra.instance().clear()
+    forget_run_folder()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose(task, overrides=list(overrides), return_hydra_config=True)
     with open_dict(cfg):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from emsyolo.app.config import check_protocol
+from emsyolo.typed import typed
 
 log = logging.getLogger(__name__)
 USER_ERRORS = (ValueError, OSError, InstantiationException, OmegaConfBaseException)
@@ -29,6 +32,7 @@ def run(task: Callable[[DictConfig], Mapping[str, Any] | None], cfg: DictConfig)
     In a multirun any failure, such as memory that does not suffice, is recorded in the run's folder (`error.txt`), and
     the sweep goes on with the next run.
     """
+    any_terminal()
     hydra_config = HydraConfig.get()
     sweeping = hydra_config.mode == RunMode.MULTIRUN
     out = Path(hydra_config.runtime.output_dir)
@@ -52,6 +56,33 @@ def run(task: Callable[[DictConfig], Mapping[str, Any] | None], cfg: DictConfig)
             sys.exit(1)
         (out / "error.txt").write_text(line + "\n")
         return None
+
+
+def any_terminal() -> None:
+    """Print what the terminal's encoding lacks as question marks: a message must not end a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def check_words(words: Sequence[str]) -> None:
+    """End the program with one line if Hydra's grammar cannot read a word of the command line.
+
+    Args:
+        words: what was typed after the script's name.
+    """
+    any_terminal()
+    parser = OverridesParser.create()
+    for word in words:
+        if word.startswith("-") or "=" not in word:
+            continue
+        try:
+            parser.parse_overrides([word])
+        except HydraException:
+            key, _, value = word.partition("=")
+            print(f"error: {word} cannot be read; blanks, parentheses, commas and the like must be quoted, for Hydra "
+                  f"and for the shell. Type {typed(key, value)}", file=sys.stderr)  # fmt: skip
+            sys.exit(1)
 
 
 def message(error: BaseException) -> str:

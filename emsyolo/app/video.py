@@ -12,6 +12,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.progress import track
+from torch import Tensor
 
 from emsyolo.app.build import data_of
 from emsyolo.app.found import detect, write_predictions
@@ -52,15 +53,12 @@ def predict_video(cfg: DictConfig, detector: Detector, class_names: list[str], s
             stream = video.streams.video[0]
             stream.thread_type = "AUTO"
             with av.open(str(path), "w", format="mp4") as target:
-                track_out = target.add_stream("libx264", rate=stream.average_rate or 25)
-                # The codec takes even sides alone.
-                track_out.width, track_out.height = stream.width // 2 * 2, stream.height // 2 * 2
-                track_out.pix_fmt = "yuv420p"
+                writer = _Writer(target, stream)
                 frames = track(
                     _frames(video, stream, source), description="detecting", total=stream.frames or None, transient=True
                 )
                 for i, frame in enumerate(frames):
-                    pixels = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1).contiguous()
+                    pixels = upright(frame)
                     began = time.perf_counter()
                     sample = Sample(pixels[None], nothing, i, f"frame {i}", (pixels.shape[1], pixels.shape[2]))
                     found = detect(sample, detector, postprocess, fit)
@@ -70,18 +68,62 @@ def predict_video(cfg: DictConfig, detector: Detector, class_names: list[str], s
                         {"id": i, "file_name": source.name, "t_s": frame.time, "height": height, "width": width}
                     )
                     annotations += coco_results(i, found)
-                    drawn = draw_boxes(pixels, found, class_names)[:, : track_out.height, : track_out.width]
-                    picture = av.VideoFrame.from_ndarray(drawn.permute(1, 2, 0).contiguous().numpy(), format="rgb24")
-                    target.mux(track_out.encode(picture))
-                target.mux(track_out.encode(None))
+                    writer.write(draw_boxes(pixels, found, class_names), frame)
+                if not images:
+                    raise ValueError(f"source={source}: no frame in this video")
+                writer.close()
     except (av.FFmpegError, IndexError) as error:
         raise ValueError(f"source={source} cannot be read as a video ({error})") from error
-    if not images:
-        raise ValueError(f"source={source}: no frame in this video")
     write_predictions(out, images, annotations, class_names)
     log.info(
         "%d boxes on %d frames, %.1f images/s; written: %s", len(annotations), len(images), len(images) / busy, out
     )
+
+
+def upright(frame: Any) -> Tensor:
+    """The pixels `[3, H, W]` uint8 of a frame, turned as the video's display matrix says, by quarters."""
+    pixels = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
+    return torch.rot90(pixels, round(frame.rotation / 90) % 4, (1, 2)).contiguous()
+
+
+class _Writer:
+    """Writes frames with the times that they have in the source.
+
+    Args:
+        target: an opened container.
+        stream: of the source.
+    """
+
+    def __init__(self, target: Any, stream: Any) -> None:
+        self._target = target
+        self._source = stream
+        self._out: Any = None
+        self._last = -1
+
+    def write(self, pixels: Tensor, frame: Any) -> None:
+        """Add pixels `[3, H, W]` at the time of a frame of the source; the first one decides the size."""
+        from av import VideoFrame
+
+        rate = self._source.average_rate or 25
+        if self._out is None:
+            self._out = self._target.add_stream("libx264", rate=rate)
+            # The codec takes even sides alone.
+            self._out.width, self._out.height = pixels.shape[2] // 2 * 2, pixels.shape[1] // 2 * 2
+            self._out.pix_fmt = "yuv420p"
+            self._out.codec_context.time_base = self._source.time_base
+        step = max(1, round(1 / (rate * self._source.time_base)))
+        pts = self._last + step if frame.pts is None else max(frame.pts, self._last + 1)
+        cut = pixels[:, : self._out.height, : self._out.width]
+        picture = VideoFrame.from_ndarray(cut.permute(1, 2, 0).contiguous().numpy(), format="rgb24")
+        if cut.shape[1:] != (self._out.height, self._out.width):  # a video that changes its size
+            picture = picture.reformat(self._out.width, self._out.height)
+        picture.pts, picture.time_base = pts, self._source.time_base
+        self._last = pts
+        self._target.mux(self._out.encode(picture))
+
+    def close(self) -> None:
+        """Write what the codec still holds."""
+        self._target.mux(self._out.encode(None))
 
 
 def _frames(video: Any, stream: Any, source: Path) -> Iterator[Any]:

@@ -28,7 +28,7 @@ def read_cfg(path: Path) -> list[Section]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: looked for darknet's description of a network and found none")
     sections: list[Section] = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
         text = line.split("#")[0].strip()
         if not text:
             continue
@@ -138,8 +138,8 @@ def darknet(
     Args:
         T: time steps; 1 for an ANN.
         num_classes: K.
-        anchors: per stride (16, then 32) a list of (width, height) in px; the file's are not read, for its masks are
-            not always those that its weights were trained with.
+        anchors: per stride (16, then 32) a list of (width, height) in px; those of the file are read by
+            `app.darknet`.
         cfg: path of the file.
         in_channels: of a frame.
 

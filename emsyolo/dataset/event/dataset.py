@@ -74,6 +74,8 @@ class EventDataset(ImageDataset):
             raise ValueError(
                 f"dataset.window_us={window_us} and {steps} steps: expected at least one step of at least 1 us"
             )
+        if frame_hw is not None and (len(frame_hw) != 2 or min(frame_hw) < 1):
+            raise ValueError(f"dataset.frame_hw={list(frame_hw)}: expected [height, width] of at least 1 px, or null")
         super().__init__(records, class_names, name)
         self.representation = representation
         self.steps = steps

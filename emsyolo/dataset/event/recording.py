@@ -74,13 +74,14 @@ def open_recording(path: str | Path, sensor_hw: tuple[int, int] | None = None) -
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: looked for a recording and found none")
-    if path.suffix == ".dat":
+    suffix = path.suffix.lower()
+    if suffix == ".dat":
         return DatRecording(path, sensor_hw)
-    if path.suffix not in READERS:
+    if suffix not in READERS:
         raise ValueError(f"{path}: unknown suffix; expected one of .dat, {', '.join(READERS)}")
     try:
-        events, size = READERS[path.suffix](path)
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
+        events, size = READERS[suffix](path)
+    except (OSError, RuntimeError, ValueError, LookupError, EOFError, TypeError, ArithmeticError, MemoryError) as error:
         text = str(error).removeprefix(f"{path}: ")
         raise ValueError(f"{path}: cannot be read ({' '.join(text.split())})") from error
     return LoadedRecording(path, events, size or sensor_hw)
@@ -144,11 +145,29 @@ class LoadedRecording:
                 )
 
 
+MAX_SIDE = 2**16 - 1  # of a coordinate
+
+
+def _check_whole(rows: Any) -> None:
+    """Refuse numbers that are no whole microseconds and pixels, as times in seconds are."""
+    for side in "txyp":
+        column = np.asarray(rows[side])
+        if column.ndim != 1 or column.dtype.kind not in "biuf":
+            raise ValueError(f"{side} is {column.dtype} {column.shape}; expected a number for each event")
+        odd = (column != np.floor(column)) | ~np.isfinite(column) if column.dtype.kind == "f" else np.zeros(0, bool)
+        if odd.any():
+            row = int(odd.argmax())
+            hint = "; times in seconds? Multiply them by 1e6" if side == "t" else ""
+            raise ValueError(f"row {row}: {side} is {column[row]}; expected whole microseconds and pixels{hint}")
+
+
 def _from_fields(rows: Any, polarity: str = "p") -> Events:
     """Events from arrays by name (or a structured array): t, x, y and a polarity, which may be -1 and 1 as well."""
     for side in ("x", "y"):
         if len(rows[side]) and int(rows[side].min()) < 0:
             raise ValueError(f"row {int((rows[side] < 0).argmax())}: {side} is below 0")
+        if len(rows[side]) and int(rows[side].max()) > MAX_SIDE:
+            raise ValueError(f"row {int((rows[side] > MAX_SIDE).argmax())}: {side} is above {MAX_SIDE}")
     return Events(
         np.ascontiguousarray(rows["t"], dtype=np.int64),
         np.ascontiguousarray(rows["x"], dtype=np.uint16),
@@ -161,6 +180,8 @@ def _raw(path: Path) -> tuple[Events, tuple[int, int] | None]:
     with path.open("rb") as file:
         header = []
         while (line := file.readline(4096)).startswith(b"%"):
+            if any(byte < 9 or byte > 126 for byte in line):  # expelliarmus would read it as a header, without end
+                raise ValueError("its first event begins with the byte %, as a line of the header does; not supported")
             header.append(line.decode("latin-1").lower())
     if not header:
         raise ValueError("byte 0: no header line that begins with %")
@@ -200,10 +221,13 @@ def _npy(path: Path) -> tuple[Events, tuple[int, int] | None]:
         missing = [name for name in ("t", "x", "y", "p") if name not in rows.dtype.names]
         if missing:
             raise ValueError(f"no field {', '.join(missing)}; has {', '.join(rows.dtype.names)}")
+        _check_whole(rows)
         return _from_fields(rows), None
     if rows.ndim != 2 or rows.shape[1] != 4:
         raise ValueError(f"an array {rows.shape}; expected [E, 4]: t, x, y, p")
-    return _from_fields({name: rows[:, i] for i, name in enumerate("txyp")}), None
+    columns = {name: rows[:, i] for i, name in enumerate("txyp")}
+    _check_whole(columns)
+    return _from_fields(columns), None
 
 
 def _five_bytes(path: Path) -> tuple[Events, tuple[int, int] | None]:

@@ -1,0 +1,19 @@
+"""Folders for what a task writes, each for one task alone."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+
+
+def new_folder(parent: Path, stem: str) -> Path:
+    """Make `parent/stem`, or `stem_2`, `stem_3`, ... where another task, perhaps of the same second, has made that."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in count(1):
+        folder = parent / (stem if number == 1 else f"{stem}_{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("count() has no end")

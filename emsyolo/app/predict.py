@@ -78,7 +78,7 @@ def _samples(paths: list[Path]) -> Iterator[Sample]:
         try:
             image = read_image(path, upright=True)
         except ValueError as error:
-            log.warning("left out: %s", error)
+            log.warning("%s cannot be read and is left out (%s)", path, str(error).removeprefix(f"{path}: "))
             continue
         yield Sample(image[None], nothing, i, path.name, (image.shape[1], image.shape[2]))
 

@@ -62,10 +62,13 @@ def read_boxes(path: Path) -> EventBoxes:
         rows = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: looked for the boxes of a recording and found none") from error
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, MemoryError, TypeError, ArithmeticError) as error:
         reason = "it holds pickled objects, which are never loaded" if "pickle" in str(error).lower() else str(error)
         raise ValueError(f"{path}: cannot be read ({reason}); expected Prophesee's boxes") from error
-    names = getattr(rows, "dtype", np.dtype("f4")).names or ()
+    if not isinstance(rows, np.ndarray) or rows.ndim != 1:
+        shape = getattr(rows, "shape", type(rows).__name__)
+        raise ValueError(f"{path}: an array {shape}; expected one row of Prophesee's fields for each box")
+    names = rows.dtype.names or ()
     columns = {}
     for field in DTYPE.names or ():
         found = next((name for name in SPELLINGS.get(field, (field,)) if name in names), None)

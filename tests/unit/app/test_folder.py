@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from emsyolo.app.config import forget_run_folder, run_folder
+from emsyolo.app.folder import new_folder
+
+
+def test_each_call_makes_a_folder_of_its_own(tmp_path: Path) -> None:
+    made = [new_folder(tmp_path / "runs", "now") for _ in range(3)]
+    assert [path.name for path in made] == ["now", "now_2", "now_3"]
+    assert all(path.is_dir() for path in made)
+
+
+def test_a_process_has_one_run_folder_until_its_next_run(tmp_path: Path) -> None:
+    def asked() -> str:
+        return Path(run_folder(str(tmp_path), None, "digits", "ems_small", "now")).name
+
+    forget_run_folder()
+    assert [asked(), asked()] == ["now", "now"]
+    forget_run_folder()
+    assert asked() == "now_2"

@@ -108,10 +108,10 @@ def test_video_comes_back_with_boxes(script: Run, tmp_path: Path) -> None:
     source = tmp_path / "moving.mp4"
     with av.open(str(source), "w") as video:
         stream = video.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 161, 91, "yuv444p"  # odd, which the video written cannot be
+        stream.width, stream.height, stream.pix_fmt = 641, 361, "yuv444p"  # odd, which the video written cannot be
         for i in range(6):
-            pixels = np.zeros((91, 161, 3), dtype=np.uint8)
-            pixels[20:60, 10 * i : 10 * i + 30] = 200
+            pixels = np.zeros((361, 641, 3), dtype=np.uint8)
+            pixels[80:240, 40 * i : 40 * i + 120] = 200
             video.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         video.mux(stream.encode(None))
     out = tmp_path / "out"
@@ -119,9 +119,9 @@ def test_video_comes_back_with_boxes(script: Run, tmp_path: Path) -> None:
     assert "6 frames" in done.stdout
     found = json.loads((out / "predictions.json").read_text())
     assert [round(one["t_s"], 3) for one in found["images"]] == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
-    assert {(one["height"], one["width"]) for one in found["images"]} == {(91, 161)}
+    assert {(one["height"], one["width"]) for one in found["images"]} == {(361, 641)}
     with av.open(str(out / "moving.mp4")) as video:
-        assert [(frame.height, frame.width) for frame in video.decode(video=0)] == [(90, 160)] * 6
+        assert [(frame.height, frame.width) for frame in video.decode(video=0)] == [(360, 640)] * 6
     (tmp_path / "bad.mp4").write_bytes(b"no video at all")
     failed = script("predict.py", f"source={tmp_path / 'bad.mp4'}", f"out={tmp_path / 'no'}", ok=False)
     assert failed.returncode == 1

@@ -6,20 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.progress import track
+
 from emsyolo.dataset.check import Ledger, clean_boxes, report_left_out, require_images
 from emsyolo.dataset.coco import read_coco
-from emsyolo.dataset.event.dataset import EventDataset
+from emsyolo.dataset.event.dataset import EventDataset, report_times_outside
 from emsyolo.dataset.event.recording import open_recording
 from emsyolo.dataset.images import plain_record
 from emsyolo.dataset.values import inside
+
+PROGRESS_FROM = 100  # labelled times
 
 
 class EventCoco(EventDataset):
     """Labelled times of recordings, listed as the images of a COCO annotation file.
 
     An image's `file_name` is the recording, within `recordings`; `t_us` the time at which its boxes are true (left out:
-    just after the last event); `height` and `width` those of the sensor. Recordings that cannot be read, and
-    annotations that cannot be used, are left out and named.
+    just after the last event); `height` and `width` those of the sensor. Every recording is opened once; those that
+    cannot be read, and annotations that cannot be used, are left out and named.
 
     Args:
         root: folder of the data set.
@@ -55,17 +59,20 @@ class EventCoco(EventDataset):
         ledger.close(content.annotations)
         of_images.close(content.listed)
         records, reasons = [], {}
-        for one in content.images:
+        spans: dict[Path, tuple[int, int]] = {}
+        hidden = len(content.images) < PROGRESS_FROM
+        for one in track(content.images, description=f"opening {name}", transient=True, disable=hidden):
             path = folder / one.file_name
             try:
                 if one.size_hw is None:
                     raise ValueError("no height and width of the sensor in the annotation file")
                 path = inside(root, folder, one.file_name, "file_name")
-                t_us = one.t_us if one.t_us is not None else open_recording(path, one.size_hw).last_us + 1
+                if path not in spans:
+                    spans[path] = _span(path, one.size_hw)
             except (ValueError, OSError) as error:
                 reasons[path] = str(error).removeprefix(f"{path}: ")
                 continue
-            marks = one.marks
+            marks, t_us = one.marks, spans[path][1] + 1 if one.t_us is None else one.t_us
             records.append(
                 plain_record(
                     one.id, path, one.size_hw, marks.boxes(), marks.labels, crowd=marks.crowd,
@@ -75,3 +82,12 @@ class EventCoco(EventDataset):
         report_left_out(reasons, len(content.images), name)
         require_images(records, name, f"{folder} for the {len(content.images)} recordings of {file}")
         super().__init__(clean_boxes(records, name), content.class_names, name, **options)
+        report_times_outside(records, spans, self.window_us, name)
+
+
+def _span(path: Path, size_hw: tuple[int, int]) -> tuple[int, int]:
+    """Times of the first and the last event of a recording that fits the sensor that is declared."""
+    recording = open_recording(path, size_hw)
+    if recording.sensor_hw != size_hw:
+        raise ValueError(f"its header says {recording.sensor_hw} (height, width) px, the annotation file {size_hw}")
+    return recording.first_us, recording.last_us

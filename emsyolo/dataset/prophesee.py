@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from rich.progress import track
 from emsyolo.dataset.check import clean_boxes, first, shortlist
 from emsyolo.dataset.event.box_filter import BoxFilter
 from emsyolo.dataset.event.boxes import EventBoxes, last_per_track, read_boxes
-from emsyolo.dataset.event.dataset import EventDataset
+from emsyolo.dataset.event.dataset import EventDataset, report_times_outside
 from emsyolo.dataset.event.recording import open_recording
 from emsyolo.dataset.images import Record, plain_record
 
@@ -30,8 +31,8 @@ LAYOUT = (
 class Prophesee(EventDataset):
     """Recordings `NAME_td.dat` with boxes `NAME_bbox.npy`; one sample per time that has boxes.
 
-    Of several boxes of one track at one time the last counts. Recordings that cannot be read, that have no box file, or
-    no recording for a box file, are left out and named.
+    Of several boxes of one track at one time the last counts. Recordings that cannot be read, or whose box file is not
+    there or cannot be read, and box files without a recording, are left out and named.
 
     Args:
         root: folder of the splits.
@@ -46,7 +47,7 @@ class Prophesee(EventDataset):
 
     Raises:
         FileNotFoundError: no such folder; says what is expected.
-        ValueError: a damaged box file or an unknown class (names file), or no sample at all.
+        ValueError: an unknown class (names file and row), or no sample at all.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class Prophesee(EventDataset):
         if len(ids) != len(class_names):
             raise ValueError(f"dataset.class_ids={ids}; expected one number for each of {list(class_names)}")
         records: list[Record] = []
-        for recording, boxes in _pairs(folder, name, (sensor_hw[0], sensor_hw[1]), check):
-            found = _labelled(read_boxes(boxes), ids, boxes, drop_others=class_ids is not None)
-            records += _records(recording, found, box_filter, len(records))
+        pairs = _pairs(folder, name, (sensor_hw[0], sensor_hw[1]), check)
+        for pair in pairs:
+            found = _labelled(pair.boxes, ids, pair.box_file, drop_others=class_ids is not None)
+            records += _records(pair, found, box_filter, len(records))
         if not records:
             raise ValueError(f"{name}: no box in any recording; looked in {folder}")
         super().__init__(clean_boxes(first(records, limit), name), class_names, name, **options)
+        report_times_outside(self.records, {one.recording: one.span_us for one in pairs}, self.window_us, name)
 
 
 def split_folder(root: Path, split: str) -> Path:
@@ -93,10 +96,19 @@ def split_folder(root: Path, split: str) -> Path:
     raise FileNotFoundError(f"{root / split}: looked for the folder of the recordings and found none; {LAYOUT}")
 
 
-def _pairs(
-    folder: Path, name: str, sensor_hw: tuple[int, int], check: bool
-) -> list[tuple[tuple[Path, tuple[int, int]], Path]]:
-    """The recordings of a folder that can be read, with their sensor's size, each with its box file, by name."""
+@dataclass(frozen=True)
+class _Pair:
+    """A recording that can be read, with its boxes: `sensor_hw` in px, times of the first and the last event in us."""
+
+    recording: Path
+    sensor_hw: tuple[int, int]
+    span_us: tuple[int, int]
+    box_file: Path
+    boxes: EventBoxes
+
+
+def _pairs(folder: Path, name: str, sensor_hw: tuple[int, int], check: bool) -> list[_Pair]:
+    """The pairs of a folder that can be read, by name."""
     recordings = {path.name.removesuffix(RECORDING): path for path in sorted(folder.rglob(f"*{RECORDING}"))}
     boxes = {path.name.removesuffix(BOXES): path for path in sorted(folder.rglob(f"*{BOXES}"))}
     if not recordings:
@@ -112,12 +124,17 @@ def _pairs(
             recording = open_recording(path, sensor_hw)
             if check:
                 recording.check()
+            path = boxes[one]
+            found = read_boxes(path)
         except (ValueError, OSError) as error:
             reasons[path.name] = str(error).removeprefix(f"{path}: ")
             continue
-        pairs.append(((path, recording.sensor_hw or sensor_hw), boxes[one]))
+        span_us = (recording.first_us, recording.last_us)
+        pairs.append(_Pair(recording.path, recording.sensor_hw or sensor_hw, span_us, path, found))
     if reasons:
         listed = shortlist(f"{file} ({reason})" for file, reason in reasons.items())
+        if not pairs:
+            raise ValueError(f"{name}: no recording with its boxes can be read; looked in {folder}: {listed}")
         log.warning("%s: %d of %d files left out: %s", name, len(reasons), len(recordings) + len(boxes), listed)
     return pairs
 
@@ -137,11 +154,9 @@ def _labelled(boxes: EventBoxes, ids: list[int], file: Path, *, drop_others: boo
     return EventBoxes(kept.t_us, kept.boxes_xyxy, labels, kept.track_id, kept.confidence)
 
 
-def _records(
-    recording: tuple[Path, tuple[int, int]], boxes: EventBoxes, box_filter: BoxFilter | None, number: int
-) -> list[Record]:
+def _records(pair: _Pair, boxes: EventBoxes, box_filter: BoxFilter | None, number: int) -> list[Record]:
     """One record per time that has boxes, numbered from `number`."""
-    path, size_hw = recording
+    path, size_hw = pair.recording, pair.sensor_hw
     boxes = last_per_track(boxes)
     if box_filter is not None:
         corners = boxes.boxes_xyxy

@@ -32,7 +32,7 @@ def test_one_pass_reads_out_at_every_time(script: Run, tmp_path: Path) -> None:
     assert energies == sorted(energies)
     distances = [one["map_error"] for one in metrics["by_T"].values()]
     assert distances == sorted(distances, reverse=True)
-    # The image's convolution and the two maps alone are fed by numbers; a network this small may leave a map without any.
+    # The image's convolution and the two maps alone are fed by numbers; a network so small may leave a map without.
     silent = {one["name"] for one in metrics["layers"] if one["firing_rate"] == 0}
     fed_by_numbers = {"backbone.fine.0.0", "head.maps.0", "head.maps.1"}
     assert {one["name"] for one in metrics["impure"]} == fed_by_numbers - silent

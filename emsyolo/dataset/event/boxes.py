@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from emsyolo.dataset.event.npy import MAX_TIME_US, read_npy, whole_numbers
 from emsyolo.weights.atomic import written_whole
 
 # Of Prophesee's toolbox; older files call the time `ts` and the confidence `confidence`.
@@ -21,6 +22,7 @@ DTYPE = np.dtype(
 )
 SPELLINGS = {"t": ("t", "ts"), "class_confidence": ("class_confidence", "confidence")}
 OPTIONAL = {"class_confidence": 1.0}
+MAX_ID = 2**32  # of a class or a track, either sign
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,13 @@ def read_boxes(path: Path) -> EventBoxes:
         ValueError: not an array of boxes, a field that is missing, a value that is not finite; names file, field, row.
     """
     try:
-        rows = np.load(path, allow_pickle=False)
+        rows = read_npy(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: looked for the boxes of a recording and found none") from error
-    except (ValueError, OSError, EOFError, MemoryError, TypeError, ArithmeticError) as error:
-        reason = "it holds pickled objects, which are never loaded" if "pickle" in str(error).lower() else str(error)
-        raise ValueError(f"{path}: cannot be read ({reason}); expected Prophesee's boxes") from error
-    if not isinstance(rows, np.ndarray) or rows.ndim != 1:
-        shape = getattr(rows, "shape", type(rows).__name__)
-        raise ValueError(f"{path}: an array {shape}; expected one row of Prophesee's fields for each box")
+    except ValueError as error:
+        raise ValueError(f"{path}: cannot be read ({error}); expected Prophesee's boxes") from error
+    if rows.ndim != 1:
+        raise ValueError(f"{path}: an array {rows.shape}; expected one row of Prophesee's fields for each box")
     names = rows.dtype.names or ()
     columns = {}
     for field in DTYPE.names or ():
@@ -77,17 +77,26 @@ def read_boxes(path: Path) -> EventBoxes:
                 f"{path}: no field {' or '.join(SPELLINGS.get(field, (field,)))}; has {', '.join(names) or 'no fields'}"
             )
         columns[field] = np.full(len(rows), OPTIONAL[field]) if found is None else rows[found]
+    for field, column in columns.items():
+        if column.ndim != 1 or column.dtype.kind not in "biuf":
+            raise ValueError(f"{path}: {field} is {column.dtype} {column.shape}; expected a number in each row")
     xywh = np.stack([np.asarray(columns[side], dtype=np.float64) for side in "xywh"], axis=-1).reshape(-1, 4)
     broken = ~np.isfinite(xywh).all(axis=1)
     if broken.any():
         raise ValueError(
             f"{path}: row {int(broken.argmax())}: x, y, w, h are {xywh[broken.argmax()]}; expected numbers"
         )
+    hint = "; times in seconds? Multiply them by 1e6"
+    try:
+        t_us = whole_numbers(columns["t"], "t", 0, MAX_TIME_US, hint)
+        class_id, track_id = (whole_numbers(columns[one], one, -MAX_ID, MAX_ID) for one in ("class_id", "track_id"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return EventBoxes(
-        columns["t"].astype(np.int64),
+        t_us,
         np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1),
-        columns["class_id"].astype(np.int64),
-        columns["track_id"].astype(np.int64),
+        class_id,
+        track_id,
         columns["class_confidence"].astype(np.float64),
     )
 

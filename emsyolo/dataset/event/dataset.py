@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import Protocol
 
 from torch import Tensor
 
+from emsyolo.dataset.check import shortlist
 from emsyolo.dataset.event.events import Events
 from emsyolo.dataset.event.recording import Recording, open_recording
 from emsyolo.dataset.event.representation import scaled
 from emsyolo.dataset.images import ImageDataset, Record, targets_of
 from emsyolo.types import Sample, Targets
 
+log = logging.getLogger(__name__)
 OPEN_RECORDINGS = 256  # kept open by one process; a memory map costs no memory, but a file handle
 
 
@@ -74,8 +77,15 @@ class EventDataset(ImageDataset):
             raise ValueError(
                 f"dataset.window_us={window_us} and {steps} steps: expected at least one step of at least 1 us"
             )
-        if frame_hw is not None and (len(frame_hw) != 2 or min(frame_hw) < 1):
-            raise ValueError(f"dataset.frame_hw={list(frame_hw)}: expected [height, width] of at least 1 px, or null")
+        if not callable(representation):
+            raise ValueError(
+                f"dataset.representation={representation}: expected how events become frames; a protocol says it, for "
+                "example protocol=ems"
+            )
+        if frame_hw is not None and not (
+            isinstance(frame_hw, Sequence) and len(frame_hw) == 2 and all(_is_side(one) for one in frame_hw)
+        ):
+            raise ValueError(f"dataset.frame_hw={frame_hw}: expected [height, width] of at least 1 px, or null")
         super().__init__(records, class_names, name)
         self.representation = representation
         self.steps = steps
@@ -117,6 +127,41 @@ class EventDataset(ImageDataset):
         assert record.t_us is not None
         window_us = (record.t_us - self.window_us, record.t_us)
         return _opened(record.path, record.size_hw).window(*window_us), window_us
+
+
+def report_times_outside(
+    records: Sequence[Record], spans: Mapping[Path, tuple[int, int]], window_us: int, name: str
+) -> None:
+    """Say which labelled times lie outside their recordings, where no event can be.
+
+    Args:
+        records: with `path` and `t_us`.
+        spans: of every recording, times of the first and the last event, microseconds.
+        window_us: length of a window, microseconds.
+        name: of the data set.
+
+    Raises:
+        ValueError: more than half do; the times are likely to be in another unit, or of another clock.
+    """
+    outside = []
+    for record in records:
+        assert record.path is not None
+        assert record.t_us is not None
+        first_us, last_us = spans[record.path]
+        if record.t_us <= first_us or record.t_us - window_us > last_us:
+            outside.append(
+                f"{record.path.name} has events from {first_us} to {last_us} us, and boxes at {record.t_us} us"
+            )
+    if not outside:
+        return
+    what = f"{len(outside)} of {len(records)} labelled times lie outside their recordings"
+    if len(outside) > len(records) / 2:
+        raise ValueError(f"{name}: {what}: {outside[0]}; expected times of the recording's clock, in microseconds")
+    log.warning("%s: %s: %s", name, what, shortlist(outside))
+
+
+def _is_side(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 @lru_cache(maxsize=OPEN_RECORDINGS)

@@ -8,11 +8,14 @@ from typing import Any, Protocol
 
 import aedat
 import numpy as np
-from expelliarmus import Wizard
 from tonic.io import read_mnist_file
 
 from emsyolo.dataset.event.dat import DatRecording
 from emsyolo.dataset.event.events import Events
+from emsyolo.dataset.event.evt import read_evt
+from emsyolo.dataset.event.npy import MAX_TIME_US, read_npy, whole_numbers
+
+MAX_SIDE = 2**16 - 1  # of a coordinate
 
 
 class Recording(Protocol):
@@ -55,9 +58,6 @@ class Recording(Protocol):
 
 def open_recording(path: str | Path, sensor_hw: tuple[int, int] | None = None) -> Recording:
     """The recording in a file, by its suffix.
-
-    Of EVT3, expelliarmus's times run ahead by 4,096 us each time that their low part falls: a window may hold fewer
-    events than were recorded in it.
 
     `.dat` (Prophesee) is mapped into memory. The others are read whole: `.raw` (Prophesee EVT2 and EVT3, by
     expelliarmus), `.aedat4` (by aedat), `.npy` (`[E, 4]` t, x, y, p, or fields of these names; never unpickled), `.bin`
@@ -145,58 +145,17 @@ class LoadedRecording:
                 )
 
 
-MAX_SIDE = 2**16 - 1  # of a coordinate
-
-
-def _check_whole(rows: Any) -> None:
-    """Refuse numbers that are no whole microseconds and pixels, as times in seconds are."""
-    for side in "txyp":
-        column = np.asarray(rows[side])
-        if column.ndim != 1 or column.dtype.kind not in "biuf":
-            raise ValueError(f"{side} is {column.dtype} {column.shape}; expected a number for each event")
-        odd = (column != np.floor(column)) | ~np.isfinite(column) if column.dtype.kind == "f" else np.zeros(0, bool)
-        if odd.any():
-            row = int(odd.argmax())
-            hint = "; times in seconds? Multiply them by 1e6" if side == "t" else ""
-            raise ValueError(f"row {row}: {side} is {column[row]}; expected whole microseconds and pixels{hint}")
-
-
 def _from_fields(rows: Any, polarity: str = "p") -> Events:
     """Events from arrays by name (or a structured array): t, x, y and a polarity, which may be -1 and 1 as well."""
-    for side in ("x", "y"):
-        if len(rows[side]) and int(rows[side].min()) < 0:
-            raise ValueError(f"row {int((rows[side] < 0).argmax())}: {side} is below 0")
-        if len(rows[side]) and int(rows[side].max()) > MAX_SIDE:
-            raise ValueError(f"row {int((rows[side] > MAX_SIDE).argmax())}: {side} is above {MAX_SIDE}")
-    return Events(
-        np.ascontiguousarray(rows["t"], dtype=np.int64),
-        np.ascontiguousarray(rows["x"], dtype=np.uint16),
-        np.ascontiguousarray(rows["y"], dtype=np.uint16),
-        np.ascontiguousarray(rows[polarity] > 0, dtype=np.uint8),
-    )
+    sides = {side: whole_numbers(np.asarray(rows[side]), side, 0, MAX_SIDE) for side in "xy"}
+    t = whole_numbers(np.asarray(rows["t"]), "t", 0, MAX_TIME_US, "; times in seconds? Multiply them by 1e6")
+    p = whole_numbers(np.asarray(rows[polarity]), "p", -1, 1, "; columns in another order?")
+    return Events(t, sides["x"].astype(np.uint16), sides["y"].astype(np.uint16), (p > 0).astype(np.uint8))
 
 
 def _raw(path: Path) -> tuple[Events, tuple[int, int] | None]:
-    with path.open("rb") as file:
-        header = []
-        while (line := file.readline(4096)).startswith(b"%"):
-            if any(byte < 9 or byte > 126 for byte in line):  # expelliarmus would read it as a header, without end
-                raise ValueError("its first event begins with the byte %, as a line of the header does; not supported")
-            header.append(line.decode("latin-1").lower())
-    if not header:
-        raise ValueError("byte 0: no header line that begins with %")
-    text = "".join(header)
-    encoding = next(
-        (
-            name
-            for mark, name in (("evt 3", "evt3"), ("evt3", "evt3"), ("evt 2", "evt2"), ("evt2", "evt2"))
-            if mark in text
-        ),
-        None,
-    )
-    if encoding is None:
-        raise ValueError("its header names neither evt 2 nor evt 3; EVT2.1 and EVT4 are not supported")
-    return _from_fields(Wizard(encoding=encoding).read(str(path))), None
+    rows, size_hw = read_evt(path)
+    return _from_fields(rows), size_hw
 
 
 def _aedat4(path: Path) -> tuple[Events, tuple[int, int] | None]:
@@ -216,18 +175,15 @@ def _aedat4(path: Path) -> tuple[Events, tuple[int, int] | None]:
 
 
 def _npy(path: Path) -> tuple[Events, tuple[int, int] | None]:
-    rows = np.load(path, allow_pickle=False)
+    rows = read_npy(path)
     if rows.dtype.names is not None:
         missing = [name for name in ("t", "x", "y", "p") if name not in rows.dtype.names]
         if missing:
             raise ValueError(f"no field {', '.join(missing)}; has {', '.join(rows.dtype.names)}")
-        _check_whole(rows)
         return _from_fields(rows), None
     if rows.ndim != 2 or rows.shape[1] != 4:
         raise ValueError(f"an array {rows.shape}; expected [E, 4]: t, x, y, p")
-    columns = {name: rows[:, i] for i, name in enumerate("txyp")}
-    _check_whole(columns)
-    return _from_fields(columns), None
+    return _from_fields({name: rows[:, i] for i, name in enumerate("txyp")}), None
 
 
 def _five_bytes(path: Path) -> tuple[Events, tuple[int, int] | None]:

@@ -127,7 +127,7 @@ def test_npy_forms(tmp_path: Path) -> None:
     [
         (np.zeros((3, 5)), r"expected \[E, 4\]"),
         (np.array([{"t": 1}], dtype=object), "cannot be read"),
-        (np.array([[1, -2, 3, 1]]), "row 0: x is below 0"),
+        (np.array([[1, -2, 3, 1]]), "row 0: x is -2; expected 0 to 65535"),
         (np.array([[5, 2, 3, 1], [4, 2, 3, 1]]), "event 1: time runs back"),
     ],
 )

@@ -1,0 +1,62 @@
+"""NumPy's files from anywhere: nothing is unpickled, and nothing is made that the file does not hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_TIME_US = 2**62  # sums and differences of two such times fit into 64 bits
+EXACT = 2**53  # beyond it float64 skips whole numbers
+
+
+def read_npy(path: Path) -> NDArray[Any]:
+    """The array of a `.npy` file, in memory.
+
+    A shape that needs more bytes than the file has is refused before any memory is taken.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not NumPy's format, pickled objects, a file that is shorter than it says; the message is the reason.
+    """
+    try:
+        mapped = np.lib.format.open_memmap(path, mode="r")
+        if mapped.dtype.itemsize == 0:
+            raise ValueError(f"an array of {mapped.dtype}; expected numbers")
+        return np.array(mapped)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # NumPy evaluates the header as Python's literals, which may fail in any way
+        if "object" in str(error).lower():
+            raise ValueError("it holds pickled objects, which are never loaded") from error
+        raise ValueError(f"not a whole file of NumPy's: {' '.join(str(error).split())[:200]}") from error
+
+
+def whole_numbers(column: NDArray[Any], called: str, low: int, high: int, hint: str = "") -> NDArray[np.int64]:
+    """A column of whole numbers, whatever type of number a file keeps them in.
+
+    Args:
+        column: `[M]`.
+        called: what a message calls it.
+        low: least value.
+        high: greatest value.
+        hint: the end of a message on a number that is not whole.
+
+    Raises:
+        ValueError: not one number per row, a number that is not whole, or outside the range; names row and value.
+    """
+    if column.ndim != 1 or column.dtype.kind not in "biuf":
+        raise ValueError(f"{called} is {column.dtype} {column.shape}; expected a number in each row")
+    if column.dtype.kind == "f":
+        odd = ~np.isfinite(column) | (column != np.floor(column))
+        if odd.any():
+            row = int(odd.argmax())
+            raise ValueError(f"row {row}: {called} is {column[row]}; expected a whole number{hint}")
+        low, high = max(low, -EXACT), min(high, EXACT)
+    odd = (column < low) | (column > high)
+    if odd.any():
+        row = int(odd.argmax())
+        raise ValueError(f"row {row}: {called} is {column[row]}; expected {low} to {high}")
+    return column.astype(np.int64)

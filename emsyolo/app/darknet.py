@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import torch
 from omegaconf import OmegaConf
 from torch import nn
 
 from emsyolo.app.build import detector_of, plain
 from emsyolo.app.config import compose_config
-from emsyolo.model.darknet import DarknetBackbone, Section, read_cfg
+from emsyolo.model.darknet import DarknetBackbone, Section, read_cfg, whole
 from emsyolo.model.detector import Detector
 from emsyolo.weights.checkpoint import Weights
 from emsyolo.weights.darknet import load_darknet, read_names
@@ -24,7 +25,7 @@ def darknet_checkpoint(path: Path) -> Weights:
 
     Raises:
         FileNotFoundError: one of them is not there.
-        ValueError: weights that do not fit the `.cfg`, or several `.names`.
+        ValueError: a `.cfg` that cannot be understood, weights that do not fit it, or several `.names`.
     """
     names = sorted(path.parent.glob("*.names"))
     if len(names) != 1:
@@ -34,15 +35,47 @@ def darknet_checkpoint(path: Path) -> Weights:
         "train", ["dataset=coco", "model=yolov3_tiny", "T=1", f"model.cfg='{path.with_suffix('.cfg')}'"]
     )
     description = path.with_suffix(".cfg")
-    cfg.dataset.size_hw = [416, 416]
+    sections = read_cfg(description)
+    cfg.dataset.size_hw = stated_size(sections, description)
     OmegaConf.update(cfg, "model.num_classes", len(class_names))
-    anchors = stated_anchors(read_cfg(description), description, len(class_names))
+    anchors = stated_anchors(sections, description, len(class_names))
     if anchors is not None:
         OmegaConf.update(cfg, "model.anchors", anchors, merge=False)
+    _check_memory(sections, description, path)
     detector = detector_of(cfg)
     load_darknet(_in_file_order(detector), path)
     config = {"config": plain(cfg), "class_names": class_names, "dataset": "coco", "model": "yolov3_tiny"}
     return Weights(path, detector.state_dict(), config)
+
+
+def _check_memory(sections: list[Section], description: Path, path: Path) -> None:
+    """Refuse a network of more numbers than the file has, before it takes the memory for them."""
+    try:
+        with torch.device("meta"):
+            least = 4 * sum(parameter.numel() for parameter in DarknetBackbone(sections[1:]).parameters())
+    except ValueError as error:
+        raise ValueError(f"{description}: {error}") from error
+    if path.is_file() and least > path.stat().st_size:
+        raise ValueError(
+            f"{path}: {path.stat().st_size} bytes; expected at least {least} for the layers of {description}"
+        )
+
+
+def stated_size(sections: list[Section], path: Path) -> list[int]:
+    """Height and width of the network's input, px, as `[net]` says; 416 where it does not.
+
+    Raises:
+        ValueError: no `[net]` at the start, or sides that are no multiples of 32; names the file.
+    """
+    if not sections or sections[0]["type"] not in ("net", "network"):
+        raise ValueError(f"{path}: expected [net] as the first section")
+    try:
+        sides = [whole(sections[0], side, 0, 416) for side in ("height", "width")]
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if any(side % 32 for side in sides):
+        raise ValueError(f"{path}, [net]: height={sides[0]}, width={sides[1]}; expected multiples of 32")
+    return sides
 
 
 def stated_anchors(sections: list[Section], path: Path, classes: int) -> list[list[list[float]]] | None:

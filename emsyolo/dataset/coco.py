@@ -14,9 +14,9 @@ import numpy as np
 from emsyolo.dataset.check import Ledger, clean_boxes, first, require_images
 from emsyolo.dataset.declared import Declared, drawn_upright, stored_boxes
 from emsyolo.dataset.images import ImageDataset, Record, plain_record
-from emsyolo.dataset.text import read_text
 from emsyolo.dataset.values import flag, inside, name, number, shown, whole
 from emsyolo.dataset.verify import image_headers
+from emsyolo.text import read_text
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from emsyolo.dataset.text import read_text
 from emsyolo.dataset.values import name, shown, whole
+from emsyolo.text import read_text
 
 LAYOUT = (
     "expected data.yaml with `train: train/images`, `val: val/images` and `names: [...]`, and for each image "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,8 @@ SUFFIXES = (
 )  # fmt: skip
 MAX_PIXELS = 178_956_970  # Pillow's own limit: an image that declares more is refused before memory is taken
 ORIENTATION = 0x0112  # of EXIF
+# Of a damaged TIFF Pillow tells in several lines what it skips; here a file is either whole or named.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 @cache

@@ -17,9 +17,9 @@ from emsyolo.dataset.check import Ledger, clean_boxes, first, refuse_if_most_lac
 from emsyolo.dataset.declared import Declared, drawn_upright, stored_boxes
 from emsyolo.dataset.images import ImageDataset, Record, plain_record
 from emsyolo.dataset.pixels import SUFFIXES
-from emsyolo.dataset.text import decoded, read_text
 from emsyolo.dataset.values import flag, inside, number
 from emsyolo.dataset.verify import Header, image_headers
+from emsyolo.text import decoded, read_text
 from emsyolo.typed import typed
 
 CLASS_NAMES = (

@@ -15,9 +15,9 @@ from emsyolo.dataset.data_yaml import DataYaml, read_data_yaml
 from emsyolo.dataset.declared import Declared, stored_boxes
 from emsyolo.dataset.images import ImageDataset, plain_record
 from emsyolo.dataset.pixels import SUFFIXES
-from emsyolo.dataset.text import read_text
 from emsyolo.dataset.verify import image_headers
 from emsyolo.dataset.yolo_row import NoBoxError, Row, read_row
+from emsyolo.text import read_text
 
 log = logging.getLogger(__name__)
 

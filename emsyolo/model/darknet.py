@@ -14,8 +14,10 @@ from emsyolo.model.encode import Encode
 from emsyolo.model.head import YOLOHead
 from emsyolo.model.yolov3_tiny import Through
 from emsyolo.neuron.multistep import MultiStep, over_time
+from emsyolo.text import read_text
 
 Section = dict[str, str]
+LONGEST = 7  # digits of a setting
 
 
 def read_cfg(path: Path) -> list[Section]:
@@ -23,12 +25,12 @@ def read_cfg(path: Path) -> list[Section]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a line that is neither a section nor `key=value`; names it.
+        ValueError: not text, or a line that is neither a section nor `key=value`; names it.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: looked for darknet's description of a network and found none")
     sections: list[Section] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         text = line.split("#")[0].strip()
         if not text:
             continue
@@ -52,7 +54,7 @@ class DarknetBackbone(nn.Module):
         in_channels: of a frame.
 
     Raises:
-        ValueError: a layer of another kind; names it.
+        ValueError: a layer of another kind, or a setting that is missing or no number; names layer and key.
     """
 
     def __init__(self, sections: Sequence[Section], in_channels: int = 3) -> None:
@@ -67,16 +69,18 @@ class DarknetBackbone(nn.Module):
             module: nn.Module = nn.Identity()
             after = before
             if kind == "convolutional":
-                after = int(section["filters"])
+                after = whole(section, "filters", i)
                 module = _convolution(section, before, i)
             elif kind == "maxpool":
-                module = _max_pool(int(section["size"]), int(section["stride"]))
+                module = _max_pool(whole(section, "size", i), whole(section, "stride", i, 1))
             elif kind == "upsample":
-                module = nn.Upsample(scale_factor=int(section["stride"]), mode="nearest")
+                module = nn.Upsample(scale_factor=whole(section, "stride", i), mode="nearest")
             elif kind == "route":
-                inputs = [int(one) if int(one) >= 0 else i + int(one) for one in section["layers"].split(",")]
+                inputs = _route(section, i)
                 after = sum(channels[one] for one in inputs)
             elif kind == "yolo":
+                if i < 2 or sections[i - 1]["type"] != "convolutional":
+                    raise ValueError(f"[yolo] is layer {i}; expected a convolution before it, and layers before that")
                 self.read.append(i - 2)
             else:
                 raise ValueError(f"[{kind}] is layer {i}; expected convolutional, maxpool, upsample, route or yolo")
@@ -98,12 +102,36 @@ class DarknetBackbone(nn.Module):
         return tuple(outputs[place] for place in reversed(self.read))
 
 
+def whole(section: Section, key: str, number: int, default: int | None = None) -> int:
+    """A setting of a layer that is a whole number of at least 1.
+
+    Raises:
+        ValueError: missing without a default, or anything else; names layer and key.
+    """
+    text = section.get(key, "" if default is None else str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST and int(text) >= 1):
+        raise ValueError(f"layer {number} [{section['type']}]: {key}={text[:40]}; expected a whole number from 1 on")
+    return int(text)
+
+
+def _route(section: Section, number: int) -> list[int]:
+    """The layers that a `[route]` joins; negative numbers count back from it."""
+    try:
+        given = [int(one) for one in section.get("layers", "").split(",")]
+    except ValueError:
+        given = []
+    inputs = [one if one >= 0 else number + one for one in given]
+    if not inputs or not all(0 <= one < number for one in inputs):
+        raise ValueError(f"layer {number} [route]: layers={section.get('layers')}; expected numbers of earlier layers")
+    return inputs
+
+
 def _convolution(section: Section, channels_in: int, number: int) -> MultiStep:
-    size, normalised = int(section["size"]), section.get("batch_normalize", "0") == "1"
-    channels = int(section["filters"])
+    size, normalised = whole(section, "size", number, 1), section.get("batch_normalize", "0") == "1"
+    channels = whole(section, "filters", number)
     padding = size // 2 if section.get("pad", "0") == "1" else 0
     layers: list[nn.Module] = [
-        nn.Conv2d(channels_in, channels, size, int(section["stride"]), padding, bias=not normalised)
+        nn.Conv2d(channels_in, channels, size, whole(section, "stride", number, 1), padding, bias=not normalised)
     ]
     if normalised:
         layers.append(nn.BatchNorm2d(channels))
@@ -147,7 +175,10 @@ def darknet(
         FileNotFoundError: no such file.
         ValueError: a file that cannot be understood, or other than two maps.
     """
-    backbone = DarknetBackbone(read_cfg(Path(cfg))[1:], in_channels)
+    try:
+        backbone = DarknetBackbone(read_cfg(Path(cfg))[1:], in_channels)
+    except ValueError as error:
+        raise ValueError(f"{cfg}: {str(error).removeprefix(f'{cfg}, ')}") from error
     if len(backbone.read) != 2:
         raise ValueError(f"{cfg}: {len(backbone.read)} [yolo] sections; expected 2, at strides 32 and 16")
     neck = Through(*reversed(backbone.out_channels))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -47,25 +46,39 @@ def read_weights(path: Path) -> Weights:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 config = json.loads((file.metadata() or {})["emsyolo"])
-                return Weights(path, {name: file.get_tensor(name) for name in file.keys()}, config)  # noqa: SIM118
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        config = checkpoint["hyper_parameters"]
-        state = {n.removeprefix(_PREFIX): t for n, t in checkpoint["state_dict"].items() if n.startswith(_PREFIX)}
-    except (
-        SafetensorError,
-        KeyError,
-        TypeError,
-        json.JSONDecodeError,
-        RuntimeError,
-        EOFError,
-        pickle.UnpicklingError,
-    ) as error:
-        reason = (str(error).splitlines() or [""])[0]
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        else:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            config = checkpoint["hyper_parameters"]
+            state = {n.removeprefix(_PREFIX): t for n, t in checkpoint["state_dict"].items() if n.startswith(_PREFIX)}
+    except Exception as error:  # a stranger's file may fail in any way, but runs nothing
+        reason = (str(error).splitlines() or [""])[0][:200]
         raise ValueError(
             f"checkpoint {path} cannot be read ({type(error).__name__}: {reason}); "
             "it is cut off or was not written by emsyolo"
         ) from error
+    _check(state, config, path)
     return Weights(path, state, config)
+
+
+def _check(state: dict[Any, Any], config: Any, path: Path) -> None:
+    """Refuse what is not of the form that is written."""
+    expected = {"config": dict, "class_names": list, "dataset": str, "model": str}
+    wrong = [name for name, tensor in state.items() if not isinstance(tensor, Tensor)]
+    if wrong:
+        problem = f"{str(wrong[0])[:80]} is no tensor"
+    elif not state:
+        problem = "it holds no weights of a detector"
+    elif not isinstance(config, dict):
+        problem = "its description is no table"
+    else:
+        wrong = [key for key, kind in expected.items() if not isinstance(config.get(key), kind)]
+        names = config.get("class_names")
+        if not wrong and not (names and all(isinstance(name, str) for name in names)):
+            wrong = ["class_names"]
+        problem = f"{wrong[0]} is missing or of another type" if wrong else ""
+    if problem:
+        raise ValueError(f"checkpoint {path}: {problem}; it was not written by emsyolo")
 
 
 def save_weights(path: Path, detector: nn.Module, config: Mapping[str, Any]) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-HEADER_BYTES = 20  # three int32 of the version, an int64 of images seen (versions from 0.2 on)
+from emsyolo.text import read_text
+
 # Darknet's names of COCO's classes where they differ from COCO's own.
 SPELLINGS = {
     "motorbike": "motorcycle",
@@ -18,6 +19,20 @@ SPELLINGS = {
     "diningtable": "dining table",
     "tvmonitor": "tv",
 }
+
+
+def header_bytes(content: bytes, path: Path) -> int:
+    """Length of the header: three int32 of the version, then the images seen, an int64 from version 0.2 on.
+
+    As darknet's `load_weights_upto` reads it.
+
+    Raises:
+        ValueError: fewer bytes than a header has.
+    """
+    if len(content) < 16:
+        raise ValueError(f"{path}: {len(content)} bytes; expected darknet's header and weights")
+    major, minor, _ = np.frombuffer(content[:12], dtype="<i4").tolist()
+    return 20 if major * 10 + minor >= 2 and major < 1000 and minor < 1000 else 16
 
 
 def load_darknet(layers: list[tuple[nn.Conv2d, nn.BatchNorm2d | None]], path: Path) -> None:
@@ -34,16 +49,17 @@ def load_darknet(layers: list[tuple[nn.Conv2d, nn.BatchNorm2d | None]], path: Pa
     if not path.is_file():
         raise FileNotFoundError(f"{path}: looked for darknet's weights and found none")
     content = path.read_bytes()
-    values = np.frombuffer(content[HEADER_BYTES : HEADER_BYTES + (len(content) - HEADER_BYTES) // 4 * 4], dtype="<f4")
-    wanted = sum(
+    header = header_bytes(content, path)
+    wanted = header + 4 * sum(
         conv.weight.numel() + (4 * conv.out_channels if norm is not None else conv.out_channels)
         for conv, norm in layers
     )
-    if len(content) != HEADER_BYTES + 4 * wanted:
+    if len(content) != wanted:
         raise ValueError(
-            f"{path}: {len(content)} bytes; expected {HEADER_BYTES + 4 * wanted} for the {len(layers)} convolutions of "
-            "the .cfg: the file is cut short, or of another network"
+            f"{path}: {len(content)} bytes; expected {wanted} for the {len(layers)} convolutions of the .cfg: the file "
+            "is cut short, or of another network"
         )
+    values = np.frombuffer(content[header:], dtype="<f4")
     place = 0
 
     def take(target: torch.Tensor) -> None:
@@ -67,4 +83,4 @@ def load_darknet(layers: list[tuple[nn.Conv2d, nn.BatchNorm2d | None]], path: Pa
 
 def read_names(path: Path) -> list[str]:
     """The class names of a `.names` file, in COCO's spelling."""
-    return [SPELLINGS.get(line.strip(), line.strip()) for line in path.read_text().splitlines() if line.strip()]
+    return [SPELLINGS.get(line.strip(), line.strip()) for line in read_text(path).splitlines() if line.strip()]

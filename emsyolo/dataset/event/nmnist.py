@@ -12,6 +12,7 @@ from emsyolo.dataset.event.boxes import EventBoxes
 from emsyolo.dataset.event.events import Events
 from emsyolo.dataset.event.moving_digits import Take
 from emsyolo.dataset.event.recording import open_recording
+from emsyolo.text import read_text
 
 VERSION = 1  # of the scenes; a change of the generator is a new version, for figures must compare
 SENSOR_HW = (240, 304)
@@ -56,7 +57,7 @@ def load_glyphs(root: Path, split: str) -> list[Glyph]:
     if not file.is_file():
         raise FileNotFoundError(f"{file}: looked for it and found none; {HOW_TO_GET}")
     glyphs = []
-    for number, line in enumerate(file.read_text().splitlines(), start=1):
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
         fields = line.split()
         if not fields or line.startswith("#"):
             continue

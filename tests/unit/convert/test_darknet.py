@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
     values = np.abs(rng.normal(0.1, 0.2, numbers())).astype("<f4")
     (tmp_path / "net.cfg").write_text(CFG)
     (tmp_path / "net.names").write_text("aeroplane\nperson\n")
-    (tmp_path / "net.weights").write_bytes(bytes(20) + values.tobytes())
+    (tmp_path / "net.weights").write_bytes(struct.pack("<iiiq", 0, 2, 0, 5) + values.tobytes())
     return tmp_path
 
 
@@ -127,6 +128,51 @@ def test_weights_of_another_length_are_refused(folder: Path, change: int) -> Non
     path.write_bytes(content[:change] if change < 0 else content + bytes(change))
     with pytest.raises(ValueError, match=rf"net\.weights: {len(content) + change} bytes; expected {len(content)} for"):
         darknet_checkpoint(path)
+
+
+def test_header_of_the_first_versions_is_shorter(folder: Path) -> None:
+    new = darknet_checkpoint(folder / "net.weights").state
+    content = (folder / "net.weights").read_bytes()
+    (folder / "net.weights").write_bytes(struct.pack("<iiii", 0, 1, 0, 5) + content[20:])
+    old = darknet_checkpoint(folder / "net.weights").state
+    assert all(torch.equal(old[name], new[name]) for name in new)
+
+
+def test_size_and_anchors_are_those_of_the_description(folder: Path) -> None:
+    own = CFG.replace("[net]\nwidth=64\n", "[net]\nwidth=96\nheight=64\n")
+    masks = iter(("3,4,5", "0,1,2"))
+    parts = own.split("mask=0,1,2\n")
+    own = "".join(
+        one + (f"mask={next(masks)}\nanchors = 1,2, 3,4, 5,6, 7,8, 9,10, 11,12\nclasses=2\n" if i < 2 else "")
+        for i, one in enumerate(parts)
+    )
+    (folder / "net.cfg").write_text(own)
+    config = darknet_checkpoint(folder / "net.weights").config["config"]
+    assert config["dataset"]["size_hw"] == [64, 96]
+    assert config["model"]["anchors"] == [[[1, 2], [3, 4], [5, 6]], [[7, 8], [9, 10], [11, 12]]]
+    (folder / "net.cfg").write_text(own.replace("classes=2", "classes=3"))
+    with pytest.raises(ValueError, match=r"net\.cfg, \[yolo\]: classes=3, but the \.names file has 2"):
+        darknet_checkpoint(folder / "net.weights")
+    (folder / "net.cfg").write_text(own.replace("mask=3,4,5", "mask=3,4,9"))
+    with pytest.raises(ValueError, match=r"net\.cfg, \[yolo\]: mask=3,4,9"):
+        darknet_checkpoint(folder / "net.weights")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("filters=8", "filters=many", r"layer 8 \[convolutional\]: filters=many; expected a whole number"),
+        ("filters=8", "", r"layer 8 \[convolutional\]: filters=; expected"),
+        ("layers=-3", "layers=-30", r"layer 14 \[route\]: layers=-30; expected numbers of earlier layers"),
+        ("filters=8", "filters=999999", r"bytes; expected at least \d{9,} for the layers"),
+        ("width=64", "width=70", r"width=70; expected multiples of 32"),
+        ("[net]", "[met]", r"expected \[net\] as the first section"),
+    ],
+)
+def test_descriptions_that_cannot_be_built(folder: Path, old: str, new: str, message: str) -> None:
+    (folder / "net.cfg").write_text(CFG.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        darknet_checkpoint(folder / "net.weights")
 
 
 def test_bad_descriptions(folder: Path) -> None:

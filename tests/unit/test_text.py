@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from emsyolo.dataset.text import read_text
+from emsyolo.text import read_text
 
 WORDS = "Größe 大きさ\n2\n"
 

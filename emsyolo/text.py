@@ -1,4 +1,4 @@
-"""The one way from a file of annotations to text."""
+"""The one way from a file that a user brings to text."""
 
 from __future__ import annotations
 

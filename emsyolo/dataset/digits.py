@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import zipfile
 from collections.abc import Iterable
 from functools import lru_cache
@@ -20,6 +19,7 @@ from torch import Tensor
 from emsyolo.dataset.check import first
 from emsyolo.dataset.images import ImageDataset, Record, plain_record
 from emsyolo.dataset.scene import Scene, scene
+from emsyolo.weights.atomic import written_whole
 
 log = logging.getLogger(__name__)
 
@@ -129,13 +129,8 @@ def _read(path: Path) -> dict[str, NDArray] | None:
 
 def _write(path: Path, arrays: dict[str, NDArray]) -> None:
     """Write the cache whole or not at all; a folder or disk that does not take it costs a warning and time."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with written_whole(path) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
-        temporary.replace(path)
     except OSError as error:
-        log.warning("%s could not be written (%s); the scenes will be made again next time", path, error)
-    finally:
-        temporary.unlink(missing_ok=True)
+        log.warning("%s; the scenes will be made again next time", error)

@@ -14,7 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from emsyolo.weights.atomic import written_whole
+from emsyolo.weights.atomic import remove_leftovers, written_whole
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -31,7 +31,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps `last.ckpt`: after each validation, every `minutes` of training, and when the training is interrupted.
+    """Keeps `last.ckpt`: from the start on, after each validation, every `minutes`, and when a training is interrupted.
 
     Ctrl-C (SIGINT) and SIGTERM take effect between two batches, so that the checkpoint is exact; a second Ctrl-C stops
     at once. During a validation they wait for its end, because the network then holds averaged weights.
@@ -51,9 +51,17 @@ class LastCheckpoint(Checkpoint):
         self._before: dict[int, Any] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen for the signals that end a training."""
+        """Listen for the signals that end a training; remove what a kill within a save left."""
+        if trainer.is_global_zero:
+            for path in self.path.parent.glob("*.ckpt"):
+                remove_leftovers(path)
         self._saved_at = time.monotonic()
         self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save at once, so that resume=last finds this run, and no older one, whenever it is killed."""
+        if not self.path.exists():
+            self._save(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the signals back."""

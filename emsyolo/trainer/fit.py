@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -11,13 +9,14 @@ from typing import Any, cast
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, WeightAveraging
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from emsyolo.dataset.datamodule import DataModule, EpochSampler
 from emsyolo.deploy.inference import has_bfloat16
 from emsyolo.evaluator.coco import CocoEvaluator
 from emsyolo.model.postprocess import Postprocess
 from emsyolo.trainer.checkpoint import AtomicCheckpointIO, LastCheckpoint, ema_average, position
+from emsyolo.trainer.history import History
 from emsyolo.trainer.module import DetectionModule
 from emsyolo.trainer.progress import Progress, Validate
 
@@ -72,7 +71,7 @@ def make_trainer(
     return Trainer(
         default_root_dir=run_dir,
         callbacks=callbacks,
-        logger=[TensorBoardLogger(run_dir, name="", version="tensorboard"), CSVLogger(run_dir, name="", version="")],
+        logger=[TensorBoardLogger(run_dir, name="", version="tensorboard"), History(run_dir / "metrics.csv")],
         plugins=[AtomicCheckpointIO()],
         enable_model_summary=False,
         use_distributed_sampler=False,  # our sampler shards, and can start inside an epoch
@@ -103,7 +102,9 @@ def fit(trainer: Trainer, module: DetectionModule, data: DataModule, resume: Pat
         sampler = cast(EpochSampler, train.sampler)
         sampler.set_epoch(epoch)
         sampler.skip = batches * data.batch_size
-        _keep_history(trainer, state["global_step"])
+        for logger in trainer.loggers:
+            if isinstance(logger, History):
+                logger.keep_until(state["global_step"])
     if trainer.strategy.root_device.type != "cpu" or trainer.precision == "32-true":
         # cuDNN, and oneDNN in float32, convolve it about a third faster; oneDNN in bfloat16 a fifth slower.
         module.to(memory_format=torch.channels_last)
@@ -134,14 +135,3 @@ class _Hyperparameters(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint["hyper_parameters"] = self.values
-
-
-def _keep_history(trainer: Trainer, step: int) -> None:
-    """Hand the rows of an interrupted run's metrics.csv to the new logger, which would start an empty file."""
-    for logger in trainer.loggers:
-        path = Path(trainer.default_root_dir) / "metrics.csv"
-        if isinstance(logger, CSVLogger) and path.exists():
-            with path.open(newline="") as file:
-                rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
-            logging.getLogger("lightning.fabric").setLevel(logging.ERROR)  # it warns that it deletes the file
-            logger.experiment.metrics.extend({**row, "step": int(row["step"])} for row in rows if row["step"] < step)

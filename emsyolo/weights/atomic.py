@@ -27,3 +27,10 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise OSError(f"{path} could not be written ({error}); what was there before is untouched") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what writers of `path` that were killed left beside it; no other may be writing it now."""
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        if leftover.suffix[1:].isdigit():
+            leftover.unlink(missing_ok=True)

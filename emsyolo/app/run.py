@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def run(task: Callable[[DictConfig], Mapping[str, Any] | None], cfg: DictConfig)
     the sweep goes on with the next run.
     """
     any_terminal()
+    threading.excepthook = _in_a_thread
     hydra_config = HydraConfig.get()
     sweeping = hydra_config.mode == RunMode.MULTIRUN
     out = Path(hydra_config.runtime.output_dir)
@@ -56,6 +58,13 @@ def run(task: Callable[[DictConfig], Mapping[str, Any] | None], cfg: DictConfig)
             sys.exit(1)
         (out / "error.txt").write_text(line + "\n")
         return None
+
+
+def _in_a_thread(failure: threading.ExceptHookArgs) -> None:
+    """Of a logger's thread, say: the disk is full for it as for the task, which ends by itself."""
+    error = failure.exc_value
+    if error is not None:
+        log.error("error: %s", message(error), exc_info=None if isinstance(error, USER_ERRORS) else error)
 
 
 def any_terminal() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,10 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
         # torch.save tells of a full disk by a RuntimeError.
-        raise OSError(f"{path} could not be written ({error}); what was there before is untouched") from error
+        free = shutil.disk_usage(path.parent).free >> 20
+        raise OSError(
+            f"{path} could not be written ({error}; {free} MiB are free there); what was there before is untouched"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -20,11 +20,11 @@ BUFFER = 1 << 16  # events that expelliarmus decodes at a time
 WORD_BYTES = {"evt2": 4, "evt3": 2}
 EVT2_OFF, EVT2_ON, EVT2_TIME_HIGH = 0, 1, 8  # types of a word, its top four bits
 CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
-ENCODING = re.compile(r"(?:evt|format evt)\s*(\d+)(?:\.(\d+))?", re.IGNORECASE)
+ENCODING = re.compile(r"(?:evt|format evt)\s*(\d{1,2})(?:\.(\d{1,2}))?", re.IGNORECASE)
 SIZE = (
-    re.compile(r"geometry\s+(?P<width>\d+)\s*x\s*(?P<height>\d+)", re.IGNORECASE),
-    re.compile(r"format\b.*;\s*width=(?P<width>\d+)\s*;\s*height=(?P<height>\d+)", re.IGNORECASE),
-    re.compile(r"format\b.*;\s*height=(?P<height>\d+)\s*;\s*width=(?P<width>\d+)", re.IGNORECASE),
+    re.compile(r"geometry\s+(?P<width>\d{1,5})\s*x\s*(?P<height>\d{1,5})", re.IGNORECASE),
+    re.compile(r"format\b.*;\s*width=(?P<width>\d{1,5})\s*;\s*height=(?P<height>\d{1,5})", re.IGNORECASE),
+    re.compile(r"format\b.*;\s*height=(?P<height>\d{1,5})\s*;\s*width=(?P<width>\d{1,5})", re.IGNORECASE),
 )
 
 

@@ -136,7 +136,7 @@ def test_a_folder_that_takes_no_cache_costs_a_warning(
     monkeypatch.setattr(np, "savez", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with caplog.at_level(logging.WARNING):
         assert len(Digits(tmp_path, "test")) == 2
-    assert "could not be written ([Errno 28] No space left on device)" in caplog.messages[0]
+    assert "could not be written ([Errno 28] No space left on device; " in caplog.messages[0]
     assert not list(tmp_path.iterdir())
 
 

@@ -125,14 +125,14 @@ def measure_conversion(
     if settings.report:
         errors = layer_errors(spiking, ann, frames[:1], times[-1], chunk=settings.chunk)
         metrics["errors"] = [asdict(one) for one in errors]
-        with written_whole(out / "errors.csv") as path, path.open("w", newline="") as file:
+        with written_whole(out / "errors.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(metrics["errors"][0]))
             writer.writeheader()
             writer.writerows(metrics["errors"])
         error_bars(out / "errors.png", metrics["errors"], times[-1])
         show(errors_table(metrics["errors"]))
     with written_whole(out / "metrics.json") as path:
-        path.write_text(json.dumps(metrics, indent=1) + "\n")
+        path.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     metrics_by_time(out / "by_T.png", by_time, ann_metrics)
     contact_sheet(
         out / "detections.png",

@@ -69,7 +69,7 @@ def export(cfg: DictConfig) -> None:
 def _card(out: Path, weights: Weights) -> None:
     """Write the model card, with the figures that the training measured where its folder is here."""
     measured = weights.path.resolve().parents[1] / "metrics.json"
-    metrics = json.loads(measured.read_text()) if measured.is_file() else None
+    metrics = json.loads(measured.read_text(encoding="utf-8")) if measured.is_file() else None
     about = {**weights.config, "config": resolved(saved_config(weights))}
     log.info("written: %s", model_card(out, about, metrics))
 

@@ -176,7 +176,7 @@ def measure(
             detector, lambda: detector(batch.frames[:, :1].to(device)), mac_pj=mac_pj, ac_pj=ac_pj
         )
     with written_whole(out / "metrics.json") as path:
-        path.write_text(json.dumps(metrics, indent=1) + "\n")
+        path.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     contact_sheet(
         out / "detections.png",
         shown.images,

@@ -40,7 +40,7 @@ def run(task: Callable[[DictConfig], Mapping[str, Any] | None], cfg: DictConfig)
     out = Path(hydra_config.runtime.output_dir)
     if sweeping:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "overrides.yaml").write_text(yaml.safe_dump(list(hydra_config.overrides.task)))
+        (out / "overrides.yaml").write_text(yaml.safe_dump(list(hydra_config.overrides.task)), encoding="utf-8")
     try:
         check_protocol()
         metrics = task(cfg)
@@ -56,7 +56,7 @@ def run(task: Callable[[DictConfig], Mapping[str, Any] | None], cfg: DictConfig)
         log.error("error: %s", line, exc_info=not expected)
         if not sweeping:
             sys.exit(1)
-        (out / "error.txt").write_text(line + "\n")
+        (out / "error.txt").write_text(line + "\n", encoding="utf-8")
         return None
 
 

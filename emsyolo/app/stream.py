@@ -69,7 +69,10 @@ def predict_stream(cfg: DictConfig, detector: Detector, class_names: list[str], 
         )
     speed = _speed(answers, stream.hop_us)
     with written_whole(out / "predictions.json") as path:
-        path.write_text(json.dumps(_found(source, sensor_hw, answers, class_names) | {"speed": speed}, indent=1) + "\n")
+        path.write_text(
+            json.dumps(_found(source, sensor_hw, answers, class_names) | {"speed": speed}, indent=1) + "\n",
+            encoding="utf-8",
+        )
     log.info(
         "%d answers, one per %.0f ms of the recording (%s): latency p50 %.1f ms, p95 %.1f ms; %.3g events/s; %s",
         len(answers), stream.hop_us / 1000, "stateful" if stream.stateful else "stateless", speed["latency_ms"]["p50"],

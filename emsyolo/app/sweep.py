@@ -28,7 +28,9 @@ class SweepSummary(Callback):
         folder = Path(config.hydra.sweep.dir)
         # A sweep over models or data sets lies in several folders of the same time.
         runs = sorted(folder.parents[2].glob(f"*/*/{folder.name}/*/overrides.yaml"), key=_number)
-        typed = {path: dict(o.partition("=")[::2] for o in yaml.safe_load(path.read_text())) for path in runs}
+        typed = {
+            path: dict(o.partition("=")[::2] for o in yaml.safe_load(path.read_text(encoding="utf-8"))) for path in runs
+        }
         if not runs:
             return
         first = next(iter(typed.values()))
@@ -40,7 +42,7 @@ class SweepSummary(Callback):
             row |= _figures(metrics) if metrics.exists() else {"failed": _failure(path)}
             rows.append({**row, "folder": str(path.parent)})
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "sweep.json").write_text(json.dumps(rows, indent=1) + "\n")
+        (folder / "sweep.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
         with (folder / "sweep.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
             writer.writeheader()
@@ -61,7 +63,7 @@ class SweepSummary(Callback):
 
 def _figures(path: Path) -> dict[str, Any]:
     """The single figures of a metrics.json, energies flattened, impure convolutions added up."""
-    metrics = json.loads(path.read_text())
+    metrics = json.loads(path.read_text(encoding="utf-8"))
     energy = {f"energy_{key.removeprefix('snn_')}": value for key, value in metrics["energy"].items()}
     purity = {"non_spike_macs": sum(row["macs"] for row in metrics["impure"])}
     return {key: value for key, value in metrics.items() if not isinstance(value, (dict, list))} | energy | purity
@@ -77,4 +79,4 @@ def _value(text: str) -> Any:
 
 def _failure(path: Path) -> str:
     error = path.with_name("error.txt")
-    return error.read_text().strip() if error.exists() else "did not end"
+    return error.read_text(encoding="utf-8").strip() if error.exists() else "did not end"

@@ -14,7 +14,7 @@ import numpy as np
 from emsyolo.dataset.check import Ledger, clean_boxes, first, require_images
 from emsyolo.dataset.declared import Declared, drawn_upright, stored_boxes
 from emsyolo.dataset.images import ImageDataset, Record, plain_record
-from emsyolo.dataset.values import flag, inside, name, number, shown, whole
+from emsyolo.dataset.values import class_name, flag, inside, name, number, shown, whole
 from emsyolo.dataset.verify import image_headers
 from emsyolo.text import read_text
 
@@ -282,7 +282,7 @@ def _categories(entries: list[Any], file: Path) -> dict[int | str, str]:
         called = f"{file}, category number {place}"
         if not isinstance(one, dict):
             raise ValueError(f"{called} is {shown(one)}; expected an id and a name")
-        found[_key(one.get("id"), f"{called}: id")] = name(one.get("name"), f"{called}: name")
+        found[_key(one.get("id"), f"{called}: id")] = class_name(one.get("name"), f"{called}: name")
     return found
 
 

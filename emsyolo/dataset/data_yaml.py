@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from emsyolo.dataset.values import name, shown, whole
+from emsyolo.dataset.values import class_name, shown, whole
 from emsyolo.text import read_text
 
 LAYOUT = (
@@ -148,7 +148,7 @@ def _names(settings: dict[str, Any], file: Path) -> list[str]:
     if not isinstance(names, list) or not names:
         raise ValueError(f"{file}: names={shown(names)}; expected a list, or numbers from 0 on with a name each")
     try:
-        found = [name(one, f"names[{i}]") for i, one in enumerate(names)]
+        found = [class_name(one, f"names[{i}]") for i, one in enumerate(names)]
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
     twice = sorted({one for one in found if found.count(one) > 1}) if len(set(found)) < len(found) else []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.progress import track
 
 from emsyolo.dataset.check import Ledger, clean_boxes, report_left_out, require_images
@@ -61,7 +62,7 @@ class EventCoco(EventDataset):
         records, reasons = [], {}
         spans: dict[Path, tuple[int, int]] = {}
         hidden = len(content.images) < PROGRESS_FROM
-        for one in track(content.images, description=f"opening {name}", transient=True, disable=hidden):
+        for one in track(content.images, description=escape(f"opening {name}"), transient=True, disable=hidden):
             path = folder / one.file_name
             try:
                 if one.size_hw is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 from rich.progress import track
 
 from emsyolo.dataset.check import clean_boxes, first, shortlist
@@ -118,7 +119,7 @@ def _pairs(folder: Path, name: str, sensor_hw: tuple[int, int], check: bool) -> 
     pairs = []
     shared = sorted(recordings.keys() & boxes.keys())
     hidden = len(shared) < PROGRESS_FROM and not check
-    for one in track(shared, description=f"opening {name}", transient=True, disable=hidden):
+    for one in track(shared, description=escape(f"opening {name}"), transient=True, disable=hidden):
         path = recordings[one]
         try:
             recording = open_recording(path, sensor_hw)

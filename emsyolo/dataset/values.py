@@ -81,6 +81,18 @@ def name(value: Any, called: str) -> str:
     return str(value).strip()
 
 
+def class_name(value: Any, called: str) -> str:
+    """A name of a class: a name on one line, blanks within it single, for terminals, pictures and pages.
+
+    Raises:
+        ValueError: no name, or one with characters that cannot be shown.
+    """
+    text = " ".join(name(value, called).split())
+    if not text.isprintable():
+        raise ValueError(f"{called} is {shown(value)}; expected characters that can be shown")
+    return text
+
+
 def inside(root: Path, folder: Path, value: Any, called: str) -> Path:
     """The path that a file of annotations gives, relative to a folder, which must not lead out of the data set.
 

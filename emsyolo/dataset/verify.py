@@ -12,6 +12,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from PIL import Image
+from rich.markup import escape
 from rich.progress import track
 
 from emsyolo.dataset.check import report_left_out
@@ -120,7 +121,7 @@ def _examined(paths: Sequence[Path], name: str, *, decode: bool) -> dict[Path, H
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         found = track(
             pool.map(look, tasks),
-            description=f"checking {name}",
+            description=escape(f"checking {name}"),
             total=len(tasks),
             transient=True,
             disable=len(paths) <= PROGRESS_FROM,

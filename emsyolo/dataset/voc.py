@@ -17,7 +17,7 @@ from emsyolo.dataset.check import Ledger, clean_boxes, first, refuse_if_most_lac
 from emsyolo.dataset.declared import Declared, drawn_upright, stored_boxes
 from emsyolo.dataset.images import ImageDataset, Record, plain_record
 from emsyolo.dataset.pixels import SUFFIXES
-from emsyolo.dataset.values import flag, inside, number
+from emsyolo.dataset.values import class_name, flag, inside, number
 from emsyolo.dataset.verify import Header, image_headers
 from emsyolo.text import decoded, read_text
 from emsyolo.typed import typed
@@ -208,9 +208,7 @@ def _tree(path: Path, encoding: str | None) -> ElementTree.Element:
 
 
 def _object(element: ElementTree.Element) -> Object:
-    name = (element.findtext("name") or "").strip()
-    if not name:
-        raise ValueError("has no name")
+    name = class_name(element.findtext("name"), "name")
     if element.find("bndbox") is None:
         raise ValueError(f"{name!r} has no bndbox")
     x0, y0, x1, y1 = (number(element.findtext(f"bndbox/{end}"), f"{end} of {name!r}") for end in ENDS)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import html
 import platform
+import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
@@ -47,7 +49,7 @@ def model_card(weights: Path, about: Mapping[str, Any], metrics: Mapping[str, An
     ]  # fmt: skip
     path = weights.with_suffix(".md")
     with written_whole(path) as temporary:
-        temporary.write_text("\n\n".join(parts) + "\n")
+        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return path
 
 
@@ -57,7 +59,7 @@ def _spikes(cfg: Mapping[str, Any]) -> bool:
 
 def _data(cfg: Mapping[str, Any], about: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = about["class_names"]
-    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    shown = ", ".join(map(_name, names[:20])) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     data = cfg["dataset"]
     return [
         ("data set", str(data["name"])),
@@ -113,8 +115,13 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     if "by_T" in metrics:
         rows = [(t, decimal(one["mAP50"]), decimal(one["mAP"])) for t, one in metrics["by_T"].items()]
         parts += ["Read out after T steps:", _table(("T", "mAP@0.5", "mAP@0.5:0.95"), rows)]
-    parts.append(_table(("class", "mAP@0.5:0.95"), [(n, decimal(v)) for n, v in metrics["per_class"].items()]))
+    parts.append(_table(("class", "mAP@0.5:0.95"), [(_name(n), decimal(v)) for n, v in metrics["per_class"].items()]))
     return parts
+
+
+def _name(text: str) -> str:
+    """A name of a class, which may be a stranger's, without a meaning in Markdown or HTML."""
+    return re.sub(r"([\\`*\[\]])", r"\\\1", html.escape(text, quote=False))
 
 
 def _rows(rows: Iterable[tuple[str, str]]) -> str:

@@ -94,7 +94,7 @@ def _lines(axes: Axes, columns: Mapping[str, Mapping[int, float]]) -> None:
 def _by_epoch(metrics_csv: Path, columns: tuple[str, ...]) -> dict[str, dict[int, float]]:
     """Mean of each column in each epoch (from 0); blanks are left out, and columns without a number."""
     found: dict[str, dict[int, list[float]]] = {name: defaultdict(list) for name in columns}
-    with metrics_csv.open(newline="") as lines:
+    with metrics_csv.open(encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):
             for name in columns:
                 value = row.get(f"{name}_epoch") or row.get(name)

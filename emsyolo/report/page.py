@@ -33,14 +33,14 @@ def page(folder: Path) -> Path:
     Raises:
         OSError: a file that cannot be read or written.
     """
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     pictures = [
         (heading, note, base64.b64encode((folder / name).read_bytes()).decode())
         for name, heading, note in PICTURES
         if (folder / name).exists()
     ]
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        files("emsyolo.report").joinpath("page.html").read_text()
+        files("emsyolo.report").joinpath("page.html").read_text(encoding="utf-8")
     )
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     text = template.render(
@@ -49,10 +49,10 @@ def page(folder: Path) -> Path:
         cards=_cards(metrics),
         pictures=pictures,
         tables=_tables(metrics),
-        config=(folder / "config.yaml").read_text(),
+        config=(folder / "config.yaml").read_text(encoding="utf-8"),
     )
     with written_whole(folder / "report.html") as path:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     return folder / "report.html"
 
 

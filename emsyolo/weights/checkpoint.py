@@ -74,7 +74,7 @@ def _check(state: dict[Any, Any], config: Any, path: Path) -> None:
     else:
         wrong = [key for key, kind in expected.items() if not isinstance(config.get(key), kind)]
         names = config.get("class_names")
-        if not wrong and not (names and all(isinstance(name, str) for name in names)):
+        if not wrong and not (names and all(isinstance(name, str) and name.isprintable() for name in names)):
             wrong = ["class_names"]
         problem = f"{wrong[0]} is missing or of another type" if wrong else ""
     if problem:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numba
 import numpy as np
 from numpy.typing import NDArray
+from rich.markup import escape
 from rich.progress import track
 
 from emsyolo.dataset.event.events import Events
@@ -108,7 +109,7 @@ class DatRecording:
         """Read the file through once; raises as `window` does."""
         starts = range(0, len(self), CHUNK)
         hidden = len(self) < PROGRESS_FROM
-        for begin in track(starts, description=f"checking {self.path.name}", transient=True, disable=hidden):
+        for begin in track(starts, description=escape(f"checking {self.path.name}"), transient=True, disable=hidden):
             # One event of overlap, for time to be compared across the seam.
             self._decoded(max(0, begin - 1), min(begin + CHUNK, len(self)))
 

@@ -87,7 +87,7 @@ def test_bad_xml_is_left_out_and_named(tmp_path: Path, add: Add, caplog: pytest.
     ("one", "reason"),
     [
         (("dog", ["one", 1, 4, 3], 0), "object 2: xmin of 'dog' is 'one'; expected a number"),
-        (("", [1, 1, 4, 3], 0), "object 2: has no name"),
+        (("", [1, 1, 4, 3], 0), "object 2: name is ''; expected a name"),
         (("dog", [1, 1, 4, "inf"], 0), "object 2: ymax of 'dog' is 'inf'; expected a number"),
         (("dog", [1, 1, 4, 3], "perhaps"), "object 2: difficult of 'dog' is 'perhaps'; expected 0 or 1"),
     ],

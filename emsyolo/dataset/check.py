@@ -133,6 +133,20 @@ def clean_boxes(records: Sequence[Record], name: str) -> list[Record]:
     return cleaned
 
 
+def refuse_shares(records: Sequence[Record], name: str) -> None:
+    """Refuse boxes that are shares of their image where px are expected.
+
+    Raises:
+        ValueError: every box lies in the first pixel of its image, and not all are whole.
+    """
+    boxes = np.concatenate([np.empty((0, 4)), *(record.boxes_xyxy for record in records)])
+    if len(boxes) and boxes.max() <= 1 and (boxes % 1 != 0).any():
+        raise ValueError(
+            f"{name}: every box lies in the first pixel of its image (the first: {boxes[0].round(3).tolist()}); "
+            "expected px, not shares of the image"
+        )
+
+
 def require_images(records: Sequence[Record], name: str, where: str) -> None:
     """Refuse a data set without images.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from emsyolo.dataset.check import Ledger, clean_boxes, first, require_images
+from emsyolo.dataset.check import Ledger, clean_boxes, first, refuse_shares, require_images
 from emsyolo.dataset.declared import Declared, drawn_upright, stored_boxes
 from emsyolo.dataset.images import ImageDataset, Record, plain_record
 from emsyolo.dataset.values import class_name, flag, inside, name, number, shown, whole
@@ -86,6 +86,7 @@ class Coco(ImageDataset):
         ledger.close(content.annotations)
         of_images.close(content.listed)
         require_images(records, called, f"{folder} for the {len(content.images)} images of {file}")
+        refuse_shares(records, called)
         super().__init__(clean_boxes(records, called), content.class_names, called)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.progress import track
 
-from emsyolo.dataset.check import Ledger, clean_boxes, report_left_out, require_images
+from emsyolo.dataset.check import Ledger, clean_boxes, refuse_shares, report_left_out, require_images
 from emsyolo.dataset.coco import read_coco
 from emsyolo.dataset.event.dataset import EventDataset, report_times_outside
 from emsyolo.dataset.event.recording import open_recording
@@ -82,6 +82,7 @@ class EventCoco(EventDataset):
             )  # fmt: skip
         report_left_out(reasons, len(content.images), name)
         require_images(records, name, f"{folder} for the {len(content.images)} recordings of {file}")
+        refuse_shares(records, name)
         super().__init__(clean_boxes(records, name), content.class_names, name, **options)
         report_times_outside(records, spans, self.window_us, name)
 

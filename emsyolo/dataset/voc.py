@@ -13,7 +13,15 @@ from xml.etree import ElementTree
 import numpy as np
 from torchvision.datasets import VOCDetection
 
-from emsyolo.dataset.check import Ledger, clean_boxes, first, refuse_if_most_lack, report_left_out, require_images
+from emsyolo.dataset.check import (
+    Ledger,
+    clean_boxes,
+    first,
+    refuse_if_most_lack,
+    refuse_shares,
+    report_left_out,
+    require_images,
+)
 from emsyolo.dataset.declared import Declared, drawn_upright, stored_boxes
 from emsyolo.dataset.images import ImageDataset, Record, plain_record
 from emsyolo.dataset.pixels import SUFFIXES
@@ -84,6 +92,7 @@ class VOC(ImageDataset):
         records = _records(found, headers, {one: label for label, one in enumerate(names)}, of_images)
         of_images.close(len(headers))
         require_images(records, name, f"{root} for the {len(listed)} images of {', '.join(image_sets)}")
+        refuse_shares(records, name)
         super().__init__(clean_boxes(records, name), names, name)
 
 

@@ -80,16 +80,20 @@ def _form(values: list[float], keypoints: tuple[int, int] | None) -> str | None:
     if count == 5:
         return CONFIDENCE
     marks = values[6::3]
-    if count % 3 == 1 and all(mark in VISIBLE for mark in marks) and (2.0 in marks or _holds(values)):
+    closed = values[:2] == values[-2:]  # an outline whose last point is its first
+    if count % 3 == 1 and not closed and all(mark in VISIBLE for mark in marks) and (2.0 in marks or _holds(values)):
         return KEYPOINTS
     return OUTLINE
 
 
 def _holds(values: list[float]) -> bool:
-    """Whether the box holds the keypoints after it: an outline that follows the image's border has 0 and 1, too."""
+    """Whether the box holds the keypoints after it, those that are not labelled being at 0, 0.
+
+    An outline that follows the image's border has 0 and 1 at every third place, too.
+    """
     x, y, width, height = values[:4]
     points = zip(values[4::3], values[5::3], values[6::3], strict=True)
-    return all(abs(a - x) <= width / 2 and abs(b - y) <= height / 2 for a, b, mark in points if mark)
+    return all(abs(a - x) <= width / 2 and abs(b - y) <= height / 2 if mark else a == b == 0 for a, b, mark in points)
 
 
 def _short(line: str) -> str:

@@ -149,3 +149,90 @@ def test_download_asks_torchvision_for_what_is_missing(
     for _ in range(2):
         assert len(VOC(tmp_path, ["VOCdevkit/VOC2007/test"], download=True)) == 1
     assert asked == [(str(tmp_path), "2007", "test", True)]
+
+
+def rewrite(root: Path, set_lines: str, name: str = "train") -> None:
+    (root / "ImageSets" / "Main" / f"{name}.txt").write_text(set_lines)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["a b\nc\n", "a b 1\nc -1\n", "a b.jpg\nc.jpg\n", "JPEGImages/a b.jpg\nVOC2012/JPEGImages/c.jpg\n",
+     "JPEGImages\\a b.jpg\nJPEGImages\\c.jpg\n", "a b\r\nc\r\n", "\ufeffa b\nc\n"],
+)  # fmt: skip
+def test_what_a_line_of_a_set_may_be(tmp_path: Path, add: Add, lines: str) -> None:
+    for name in ("a b", "c"):
+        add(name, [("dog", [1, 1, 4, 3], 0)])
+    rewrite(tmp_path, lines)
+    assert [record.name for record in VOC(tmp_path, ["train"]).records] == ["a b.jpg", "c.jpg"]
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".jpeg", ".JPEG", ".png", ".bmp", ".webp", ".tif"])
+def test_images_of_any_suffix(tmp_path: Path, add: Add, picture: Callable[..., Path], suffix: str) -> None:
+    add("a", [("dog", [1, 1, 4, 3], 0)])
+    (tmp_path / "JPEGImages" / "a.jpg").unlink()
+    picture(tmp_path / "JPEGImages" / f"a{suffix}")
+    assert [record.name for record in VOC(tmp_path, ["train"]).records] == [f"a{suffix}"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("<annotation>", '<annotation xmlns="http://example.org/voc">'),
+        lambda text: f"<data>{text}</data>",
+        lambda text: text.replace("annotation>", "Annotations>"),
+        lambda text: '<?xml version="1.0" encoding="GB2312"?>' + text,
+        lambda text: '<?xml version="1.0" encoding="UTF-16"?>' + text,
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("<difficult>0</difficult>", "<difficult>Unspecified</difficult>"),
+        lambda text: text.replace("<difficult>0</difficult>", "<pose>Unspecified</pose><truncated/>"),
+        lambda text: text.replace("<name>dog</name>", "<name> dog\n</name>"),
+    ],
+)  # fmt: skip
+def test_xml_as_tools_write_it(tmp_path: Path, add: Add, change: Callable[[str], str]) -> None:
+    xml = add("a", [("dog", [1, 1, 4, 3], 0)])
+    text = change(xml.read_text())
+    stated = "utf-16" if "UTF-16" in text else "gb2312" if "GB2312" in text else "utf-8"
+    xml.write_bytes(text.encode(stated))
+    assert VOC(tmp_path, ["train"]).records[0].boxes_xyxy.tolist() == [[0, 0, 4, 3]]
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        ('<?xml version="1.0" encoding="klingon"?>', "states the encoding 'klingon', which is none"),
+        ('<!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;">]>', "declares entities of its own"),
+        ('<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>', "declares entities of its own"),
+    ],
+)
+def test_xml_that_asks_for_more_is_left_out(
+    tmp_path: Path, add: Add, caplog: pytest.LogCaptureFixture, head: str, reason: str
+) -> None:
+    add("a", [("dog", [1, 1, 4, 3], 0)])
+    xml = add("b", [("dog", [1, 1, 4, 3], 0)])
+    xml.write_text(head + xml.read_text())
+    with caplog.at_level(logging.WARNING):
+        assert [record.name for record in VOC(tmp_path, ["train"]).records] == ["a.jpg"]
+    assert f"1 of 2 images left out: b.xml ({reason}" in caplog.text
+
+
+def test_a_path_that_leads_out_is_refused(tmp_path: Path, add: Add) -> None:
+    add("a", [("dog", [1, 1, 4, 3], 0)])
+    rewrite(tmp_path, "../../../secret\n")
+    with pytest.raises(ValueError, match=r"train\.txt, line 1 is .*which leads out of"):
+        VOC(tmp_path, ["train"])
+
+
+def test_a_set_most_of_whose_xml_is_missing_is_refused(tmp_path: Path, add: Add) -> None:
+    for name in "abc":
+        add(name, [("dog", [1, 1, 4, 3], 0)])
+    (tmp_path / "Annotations").rename(tmp_path / "xml")
+    with pytest.raises(ValueError, match=r"looked in .*Annotations; 3 of 3 images \(among them a\.xml\) have no XML"):
+        VOC(tmp_path, ["train"])
+
+
+def test_declared_sizes(tmp_path: Path, add: Add) -> None:
+    xml = add("a", [("dog", [1, 1, 40, 30], 0)])
+    size = "<size><width>80</width><height>60.0</height><depth>3</depth></size>"
+    xml.write_text(xml.read_text().replace("<annotation>", f"<annotation>{size}"))
+    assert VOC(tmp_path, ["train"]).records[0].boxes_xyxy.tolist() == [[0, 0, 20, 15]]

@@ -36,6 +36,16 @@ def test_an_outline_along_the_border_is_no_keypoints() -> None:
     assert row.shares_xyxy == (0.0, 0.1, 0.95, 1.0)
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["0 0 0 0.1 0 0.1 0.2 0 0.2 0 0", "0 0.1 0 0.1 0.2 0 0.2 0.1 0 0.1 0", "0 0 0.2 0.1 0.2 0.1 0 0 0 0 0.2"],
+)  # fmt: skip
+def test_a_closed_outline_in_the_corner_is_no_keypoints(line: str) -> None:
+    row = read_row(line, 1)
+    assert row.form == OUTLINE
+    assert row.shares_xyxy == (0.0, 0.0, 0.1, 0.2)
+
+
 @pytest.mark.parametrize("line", ["0", "a 0.5 0.5 0.2 0.4", "0.5 0.5 0.5 0.2 0.4", "0,0.5,0.5,0.2,0.4", "0 nan 0 0 0"])
 def test_no_rows(line: str) -> None:
     with pytest.raises(NoBoxError, match="expected `class x y width height`"):

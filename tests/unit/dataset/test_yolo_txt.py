@@ -155,3 +155,55 @@ def test_a_folder_without_images_is_refused(tmp_path: Path, add: Add) -> None:
     add("a", "").unlink()
     with pytest.raises(ValueError, match=r"no usable image; looked in .*train/images"):
         YoloTxt(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        ("images/train", "labels/train"),
+        ("train/images", "train/labels"),
+        ("images/train", "images/train"),
+        ("train", "train/labels"),
+        ("images/train", "Labels/train"),
+        ("train", "labels/train"),
+        ("train", "labels"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".txt", ".TXT"])
+def test_labels_are_found_where_tools_put_them(
+    tmp_path: Path, picture: Callable[..., Path], images: str, labels: str, suffix: str
+) -> None:
+    picture(tmp_path / images / "a.png")
+    (tmp_path / "data.yaml").write_text(f"train: {images}\nnames: [ant, bee]\n")
+    (tmp_path / labels).mkdir(parents=True, exist_ok=True)
+    (tmp_path / labels / f"a{suffix}").write_text("1 0.5 0.5 0.5 0.5\n")
+    assert YoloTxt(tmp_path).records[0].boxes_xyxy.tolist() == [[10, 7.5, 30, 22.5]]
+
+
+def test_folders_through_links(tmp_path: Path, add: Add) -> None:
+    add("a", "1 0.5 0.5 0.1 0.1", "real/images")
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "images").symlink_to(tmp_path / "real" / "images")
+    (tmp_path / "real" / "images" / "back").symlink_to(tmp_path / "real")  # leads back
+    (tmp_path / "train" / "labels").symlink_to(tmp_path / "real" / "labels")
+    assert [record.labels.tolist() for record in YoloTxt(tmp_path).records] == [[1]]
+
+
+def test_a_set_without_its_labels_is_no_set_of_background(
+    tmp_path: Path, add: Add, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in "abc":
+        add(name, None)
+    add("d", "0 0.5 0.5 0.1 0.1")
+    with pytest.raises(ValueError, match=r"looked in .*train/labels.*; 3 of 4 images \(among them a\.png\) have no"):
+        YoloTxt(tmp_path)
+    with caplog.at_level(logging.INFO):
+        assert len(YoloTxt(tmp_path, max_background=1)) == 4
+    assert "3 of 4 images have no label file and are background; looked in" in caplog.text
+
+
+def test_one_odd_row_is_left_out(tmp_path: Path, add: Add, caplog: pytest.LogCaptureFixture) -> None:
+    add("a", "0 0.5 0.5 0.1 0.1\nrubbish\n1 0.5 0.5 0.1 0.1\n")
+    with caplog.at_level(logging.WARNING):
+        assert YoloTxt(tmp_path).records[0].labels.tolist() == [0, 1]
+    assert "1 of 3 annotations left out: a.txt, line 2" in caplog.text

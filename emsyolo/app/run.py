@@ -89,8 +89,8 @@ def check_words(words: Sequence[str]) -> None:
             parser.parse_overrides([word])
         except HydraException:
             key, _, value = word.partition("=")
-            print(f"error: {word} cannot be read; blanks, parentheses, commas and the like must be quoted, for Hydra "
-                  f"and for the shell. Type {typed(key, value)}", file=sys.stderr)  # fmt: skip
+            print(f"error: {word} cannot be read; blanks, parentheses, commas and letters "
+                  f"beyond ASCII must be quoted, for Hydra and for the shell. Type {typed(key, value)}", file=sys.stderr)  # fmt: skip
             sys.exit(1)
 
 

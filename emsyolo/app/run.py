@@ -89,8 +89,11 @@ def check_words(words: Sequence[str]) -> None:
             parser.parse_overrides([word])
         except HydraException:
             key, _, value = word.partition("=")
-            print(f"error: {word} cannot be read; blanks, parentheses, commas and letters "
-                  f"beyond ASCII must be quoted, for Hydra and for the shell. Type {typed(key, value)}", file=sys.stderr)  # fmt: skip
+            print(
+                f"error: {word} cannot be read; blanks, parentheses, commas and letters beyond ASCII must be quoted, "
+                f"for Hydra and for the shell. Type {typed(key, value)}",
+                file=sys.stderr,
+            )
             sys.exit(1)
 
 

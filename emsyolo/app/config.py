@@ -185,6 +185,14 @@ def forget_run_folder() -> None:
     _made.cache_clear()
 
 
+def sweep_time(runs_dir: str, now: str) -> str:
+    """The time that names a sweep's folders, of which it has one for each data set and model. A resolver of OmegaConf.
+
+    Two sweeps of one second have different ones: the first is `now`, the second `now_2`.
+    """
+    return new_folder(Path(runs_dir) / ".sweeps", now).name
+
+
 @cache
 def _temporary() -> tempfile.TemporaryDirectory[str]:
     """A folder that goes with this process."""
@@ -224,3 +232,5 @@ def check_protocol() -> None:
 
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
 OmegaConf.register_new_resolver("log_file", log_file, replace=True)
+# Remembered, as `now` is, and handed on to the processes of a launcher.
+OmegaConf.register_new_resolver("sweep_time", sweep_time, replace=True, use_cache=True)

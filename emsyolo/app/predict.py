@@ -6,11 +6,13 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from glob import glob
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
 from torch import Tensor
 from torchvision.io import write_png
@@ -36,8 +38,23 @@ log = logging.getLogger(__name__)
 ALONG_TIME = {**dict.fromkeys(RECORDINGS, predict_stream), **dict.fromkeys(VIDEOS, predict_video)}
 
 
+def _sources(value: Any) -> list[str]:
+    """What was typed as `source`: a path, or a list of them."""
+    values = list(value) if OmegaConf.is_list(value) else [value]
+    texts = ["" if one is None else str(one).strip() for one in values]  # 0 is typed as a number
+    if not texts or not all(texts):
+        raise ValueError(f"source={value}: expected an image, a folder of images, a video or a recording")
+    return texts
+
+
 def image_paths(source: Path) -> list[Path]:
-    """The images that `source` means: itself, or those in the folder (not in folders within), by name.
+    """The images that `source` means: itself, those in the folder (not in folders within), or those of a pattern.
+
+    Args:
+        source: of a pattern, `*`, `?` and `**` stand for what they stand for in a shell.
+
+    Returns:
+        By name.
 
     Raises:
         FileNotFoundError: no such file or folder.
@@ -45,6 +62,12 @@ def image_paths(source: Path) -> list[Path]:
     """
     if source.is_file():
         return [source]
+    if not source.exists() and any(sign in str(source) for sign in "*?"):
+        fitting = map(Path, glob(str(source), recursive=True))  # noqa: PTH207 - a pattern may be absolute
+        found = sorted(path for path in fitting if path.suffix.lower() in SUFFIXES)
+        if not found:
+            raise FileNotFoundError(f"source={source}: no image fits this pattern")
+        return found
     if not source.is_dir():
         raise FileNotFoundError(
             f"source={source}: no such file or folder; give an image, a folder of images, a video or a recording"
@@ -86,9 +109,10 @@ def _samples(paths: list[Path]) -> Iterator[Sample]:
 @torch.inference_mode()
 def predict(cfg: DictConfig) -> None:
     """Detect in images, a video or along a recording; write pictures and `predictions.json`."""
-    source = Path(str(cfg.source))  # 0 is typed as a number
-    along_time = ALONG_TIME.get(source.suffix.lower())
-    paths = [] if along_time else image_paths(source)
+    sources = [Path(one) for one in _sources(cfg.source)]
+    source = sources[0]
+    along_time = ALONG_TIME.get(source.suffix.lower()) if len(sources) == 1 else None
+    paths = [] if along_time else list(dict.fromkeys(path for one in sources for path in image_paths(one)))
     weights = find_checkpoint(cfg)
     cfg = with_checkpoint(cfg, weights)
     class_names = weights.config["class_names"]

@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ from emsyolo.app.config import check_protocol
 from emsyolo.typed import typed
 
 log = logging.getLogger(__name__)
+WITH_A_VALUE = (
+    "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
+    "--experimental-rerun", "--info", "-i",
+)  # fmt: skip
 USER_ERRORS = (ValueError, OSError, InstantiationException, OmegaConfBaseException)
 
 
@@ -82,9 +87,16 @@ def check_words(words: Sequence[str]) -> None:
     """
     any_terminal()
     parser = OverridesParser.create()
-    for word in words:
-        if word.startswith("-") or "=" not in word:
+    for before, word in pairwise(("", *words)):
+        if word.startswith(("-", "~")) or before in WITH_A_VALUE:
             continue
+        if "=" not in word:
+            print(
+                f"error: {word}: expected KEY=VALUE. If the shell made several words of a blank or a *, quote the "
+                f"whole: {typed('source', 'FOLDER/*.jpg')}",
+                file=sys.stderr,
+            )
+            sys.exit(1)
         try:
             parser.parse_overrides([word])
         except HydraException:

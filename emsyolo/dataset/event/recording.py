@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -160,9 +163,10 @@ def _raw(path: Path) -> tuple[Events, tuple[int, int] | None]:
 
 def _aedat4(path: Path) -> tuple[Events, tuple[int, int] | None]:
     try:
-        decoder = aedat.Decoder(str(path))
-        sizes = [one for one in decoder.id_to_stream().values() if one["type"] == "events"]
-        packets = [packet["events"] for packet in decoder if "events" in packet]
+        with _nothing_said():
+            decoder = aedat.Decoder(str(path))
+            sizes = [one for one in decoder.id_to_stream().values() if one["type"] == "events"]
+            packets = [packet["events"] for packet in decoder if "events" in packet]
     except BaseException as error:
         # What the decoder, written in Rust, raises on damaged data is no Exception.
         if type(error).__name__ == "PanicException":
@@ -172,6 +176,21 @@ def _aedat4(path: Path) -> tuple[Events, tuple[int, int] | None]:
         raise ValueError(f"{len(sizes)} streams of events; expected one")
     size = (int(sizes[0]["height"]), int(sizes[0]["width"]))
     return _from_fields(np.concatenate(packets), "on") if packets else _none(), size
+
+
+@contextmanager
+def _nothing_said() -> Iterator[None]:
+    """Without what libraries that are not Python's write to stderr: of damaged data, Rust's own traceback."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _npy(path: Path) -> tuple[Events, tuple[int, int] | None]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emsyolo.app.config import forget_run_folder, run_folder
+from emsyolo.app.config import forget_run_folder, run_folder, sweep_time
 from emsyolo.app.folder import new_folder
 
 
@@ -20,3 +20,8 @@ def test_a_process_has_one_run_folder_until_its_next_run(tmp_path: Path) -> None
     assert [asked(), asked()] == ["now", "now"]
     forget_run_folder()
     assert asked() == "now_2"
+
+
+def test_two_sweeps_of_one_second(tmp_path: Path) -> None:
+    runs = str(tmp_path / "runs")
+    assert [sweep_time(runs, "12-00-00") for _ in range(3)] == ["12-00-00", "12-00-00_2", "12-00-00_3"]

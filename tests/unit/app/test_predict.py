@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
-from emsyolo.app.predict import _samples, image_paths, picture_paths
+from emsyolo.app.predict import _samples, _sources, image_paths, picture_paths
 
 
 def test_pictures_are_named_by_the_stem_or_where_that_is_not_unique_by_the_name() -> None:
@@ -33,9 +34,23 @@ def test_sources(tmp_path: Path) -> None:
         image_paths(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError, match="cameras are not read"):
         image_paths(Path("0"))
+    assert [path.name for path in image_paths(tmp_path / "*.*")] == ["a.png", "b.JPG", "d.bmp"]
+    with pytest.raises(FileNotFoundError, match="no image fits this pattern"):
+        image_paths(tmp_path / "x*.jpg")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no image in this folder"):
         image_paths(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", [], ["a.jpg", ""]])
+def test_nothing_is_no_source(value: object) -> None:
+    with pytest.raises(ValueError, match="expected an image, a folder of images, a video or a recording"):
+        _sources(OmegaConf.create(value) if isinstance(value, list) else value)
+
+
+def test_several_sources() -> None:
+    assert _sources(OmegaConf.create(["a.jpg", "b"])) == ["a.jpg", "b"]
+    assert _sources(0) == ["0"]
 
 
 def test_images_are_upright_and_bad_ones_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

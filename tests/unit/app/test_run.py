@@ -33,6 +33,13 @@ def test_what_is_proposed_can_be_read() -> None:
     check_words(["T=2", "--multirun", "+a.b=[1,2]", "~c", 'dataset.root="/data (1)"', "source='größe.jpg'"])
 
 
+def test_words_that_are_no_overrides(capsys: pytest.CaptureFixture[str]) -> None:
+    check_words(["--config-name", "train", "--info", "all", "-c", "job"])
+    with pytest.raises(SystemExit):
+        check_words(["source=a.jpg", "b.jpg"])
+    assert capsys.readouterr().err.startswith("error: b.jpg: expected KEY=VALUE. If the shell made several words")
+
+
 def test_a_terminal_of_ascii_shows_question_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")

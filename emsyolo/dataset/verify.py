@@ -6,11 +6,13 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+import simplejpeg
 from PIL import Image
 from rich.markup import escape
 from rich.progress import track
@@ -24,7 +26,9 @@ log = logging.getLogger(__name__)
 MODES = ("once", "always", "never")
 PROGRESS_FROM = 2000  # images; fewer are checked before a bar would be read
 TASK = 64  # images that a thread takes at a time
-VERSION = 1  # of the check; a stricter one is a new version
+PADDING_BYTES = 4  # that some cameras leave before the end of an image
+EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+VERSION = 2  # of the check; a stricter one is a new version
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class Header:
 def examine(path: Path, *, decode: bool = True) -> Header:
     """The header of an image file, once the file is known to be whole.
 
-    A JPEG is decoded at an eighth of its size, which reads all of its data; anything else is decoded.
+    A JPEG is decoded at an eighth of its size, which reads all of its data, and its decoder's warnings are taken as
+    damage; anything else is decoded.
 
     Args:
         path: of the file.
@@ -64,13 +69,9 @@ def examine(path: Path, *, decode: bool = True) -> Header:
         with Image.open(path, formats=formats()) as image:
             opened = True
             header = Header(image.height, image.width, orientation_of(image))
-            if decode:
-                if image.format == "JPEG":
-                    image.draft("RGB", (1, 1))
-                    image.load()
-                else:
-                    check_sums(image, path)
-                    pixels_of(image)
+            if decode and not (image.format == "JPEG" and _whole_jpeg(path)):
+                check_sums(image, path)
+                pixels_of(image)
             return header
     except FileNotFoundError as error:
         raise ValueError("missing") from error
@@ -78,6 +79,25 @@ def examine(path: Path, *, decode: bool = True) -> Header:
         raise ValueError(f"declares more than {MAX_PIXELS} pixels") from error
     except Exception as error:  # a decoder that meets damaged data may raise anything
         raise ValueError("cut off or damaged" if opened else "not a readable image") from error
+
+
+def _whole_jpeg(path: Path) -> bool:
+    """Whether all of a JPEG's data were decoded; False if it is one that this decoder does not know.
+
+    Raises:
+        ValueError: damaged data, of which Pillow says nothing and shows grey or displaced blocks.
+    """
+    try:
+        simplejpeg.decode_jpeg(path.read_bytes(), "GRAY", min_height=1, min_width=1, fastdct=True)
+    except ValueError as error:
+        said = str(error)
+        padding = EXTRANEOUS.search(said)
+        if padding is not None and int(padding[1]) <= PADDING_BYTES:
+            return True
+        if "orrupt JPEG data" in said or "remature end" in said:
+            raise
+        return False
+    return True
 
 
 def image_headers(paths: Sequence[Path], name: str, verify: str = "once") -> dict[Path, Header]:

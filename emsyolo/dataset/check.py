@@ -92,9 +92,12 @@ def clean_boxes(records: Sequence[Record], name: str) -> list[Record]:
 
     Boxes that reach outside are clipped; those of no, negative or undefined size, and those that lie outside, are
     dropped. One warning for each of the two says how many and in which files; less than half a pixel is not reported.
+    A data set without any box is used, with a warning.
     """
     counts = [len(record.boxes_xyxy) for record in records]
     if not sum(counts):
+        if records:
+            log.warning("%s: no box in any of %d images", name, len(records))
         return list(records)
     before = np.concatenate([record.boxes_xyxy for record in records])
     sizes = np.repeat([record.size_hw[::-1] for record in records], counts, axis=0)

@@ -27,7 +27,8 @@ HOW_TO_GET = (
 )
 MAX_ID = 2**53  # pycocotools carries the ids of images as float64
 OUTLINE = "annotations without a box; that of the outline is used"
-NO_AREA = "annotations whose area is no number; that of the box is used"
+NO_AREA = "annotations whose area is no number above 0; that of the box is used"
+ONE_NAME = "categories have the name of another and are one class with it"
 TWO_IDS = "files that are listed under several ids; their boxes are put together"
 
 
@@ -83,8 +84,8 @@ class Coco(ImageDataset):
                 found[path] = one if path not in found else found[path].joined(one)
         headers = image_headers(list(found), called, verify)
         records = _records(found, headers, of_images)
-        ledger.close(content.annotations)
         of_images.close(content.listed)
+        ledger.close(content.annotations)
         require_images(records, called, f"{folder} for the {len(content.images)} images of {file}")
         refuse_shares(records, called)
         super().__init__(clean_boxes(records, called), content.class_names, called)
@@ -220,7 +221,7 @@ def read_coco(
             `class_names` lacks.
     """
     content = _read_json(file, encoding)
-    categories = _categories(content["categories"], file)
+    categories = _categories(content["categories"], ledger, file)
     names = list(dict.fromkeys(categories.values())) if class_names is None else list(class_names)
     images = _images(content["images"], of_images, file)
     numbered = not all(isinstance(key, int) and abs(key) < MAX_ID for key in images)
@@ -276,14 +277,22 @@ def _key(value: Any, called: str) -> int | str:
         return name(value, called)
 
 
-def _categories(entries: list[Any], file: Path) -> dict[int | str, str]:
+def _categories(entries: list[Any], ledger: Ledger, file: Path) -> dict[int | str, str]:
     """Names by id."""
     found: dict[int | str, str] = {}
     for place, one in enumerate(entries):
         called = f"{file}, category number {place}"
         if not isinstance(one, dict):
             raise ValueError(f"{called} is {shown(one)}; expected an id and a name")
-        found[_key(one.get("id"), f"{called}: id")] = class_name(one.get("name"), f"{called}: name")
+        key, called_so = _key(one.get("id"), f"{called}: id"), class_name(one.get("name"), f"{called}: name")
+        if found.get(key, called_so) != called_so:
+            raise ValueError(
+                f"{file}: the categories {found[key]!r} and {called_so!r} have the same id {shown(key)}; give each an "
+                "id of its own"
+            )
+        if key not in found and called_so in found.values():
+            ledger.note(ONE_NAME, file)
+        found[key] = called_so
     return found
 
 
@@ -341,7 +350,10 @@ def _enter(
     area = width * height
     if one.get("area") is not None:
         try:
-            area = number(one["area"], "area")
+            stated = number(one["area"], "area")
+            if stated <= 0 < area:
+                raise ValueError("area")
+            area = stated
         except ValueError:
             ledger.note(NO_AREA, file)
     image.marks.add([x, y, x + width, y + height], label_of[category], crowd, difficult, area)

@@ -22,7 +22,20 @@ STANDARD = "tag:yaml.org,2002:"
 
 
 class _Words(yaml.BaseLoader):
-    """YAML in which every scalar is the text that stands there: a class may be called `on`, `no`, `1` or `1e3`."""
+    """YAML in which every scalar is the text that stands there: a class may be called `on`, `no`, `1` or `1e3`.
+
+    A key that is given twice is an error, where YAML's readers take the last.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping of a node whose keys differ."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = (
+            next((key for i, key in enumerate(keys) if key in keys[:i]), None) if len(set(keys)) < len(keys) else None
+        )
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def _refuse_tag(loader: yaml.BaseLoader, tag: str, node: yaml.Node) -> Any:

@@ -57,8 +57,8 @@ class EventCoco(EventDataset):
         name = f"event_coco/{file.name}"
         ledger, of_images = Ledger(name, max_bad), Ledger(name, max_bad, of="images")
         content = read_coco(file, class_names, ledger, of_images, limit=limit, encoding=encoding)
-        ledger.close(content.annotations)
         of_images.close(content.listed)
+        ledger.close(content.annotations)
         records, reasons = [], {}
         spans: dict[Path, tuple[int, int]] = {}
         hidden = len(content.images) < PROGRESS_FROM

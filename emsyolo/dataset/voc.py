@@ -276,9 +276,9 @@ def _name(line: str, images: Path, annotations: Path, index: Index) -> str:
 
 def _stem(path: str) -> str:
     """A name without the folder JPEGImages and what is before it, and without the suffix of an image."""
-    name = path.rpartition("JPEGImages/")[2].removeprefix("./")
+    name = path.rpartition("JPEGImages/")[2].rpartition("Annotations/")[2].removeprefix("./")
     suffix = Path(name).suffix
-    return name.removesuffix(suffix) if suffix.lower() in SUFFIXES else name
+    return name.removesuffix(suffix) if suffix.lower() in (*SUFFIXES, ".xml") else name
 
 
 def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:

@@ -196,7 +196,9 @@ def _report_orphans(folder: Path, images: list[Path], name: str) -> None:
         return
     expected = {label_file(image) for image in images}
     orphans = sorted(
-        path.name for path in labels.rglob("*.txt") if path not in expected and path.name.lower() not in NO_LABELS
+        path.name
+        for path in labels.rglob("*.txt")
+        if path not in expected and path.name.lower() not in NO_LABELS and not path.name.startswith("._")
     )
     if orphans:
         log.warning("%s: %d label files without an image: %s", name, len(orphans), shortlist(orphans))

@@ -206,12 +206,12 @@ def test_areas_that_are_none_are_those_of_the_boxes(
 ) -> None:
     rows = [
         {"id": i, "image_id": 42, "category_id": 3, "bbox": [i, 2, 3, 4], "area": area}
-        for i, area in enumerate((None, "NaN", [], 5))
+        for i, area in enumerate((None, "NaN", [], 5, 0, -3))
     ]
     write(annotations=rows)
     with caplog.at_level(logging.WARNING):
-        assert [one["area"] for one in opened(tmp_path).truth()["annotations"]] == [12, 12, 12, 5]
-    assert "2 annotations whose area is no number" in caplog.text
+        assert [one["area"] for one in opened(tmp_path).truth()["annotations"]] == [12, 12, 12, 5, 12, 12]
+    assert "4 annotations whose area is no number above 0" in caplog.text
 
 
 def test_declared_sizes_scale_the_boxes_or_leave_the_image_out(
@@ -227,6 +227,27 @@ def test_declared_sizes_scale_the_boxes_or_leave_the_image_out(
     assert [record.id for record in data.records] == [42]
     assert boxes_of(data) == [[[0, 0, 4, 2]]]
     assert "b.jpg" in caplog.text
+
+
+def test_two_categories_under_one_id_are_refused_and_two_of_one_name_are_one_class(
+    tmp_path: Path, write: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    write(categories=[*content()["categories"], {"id": "3", "name": "bee"}])
+    with pytest.raises(ValueError, match=r"some\.json: the categories 'ant' and 'bee' have the same id 3"):
+        opened(tmp_path)
+    write(categories=[*content()["categories"], {"id": 4, "name": "ant"}])
+    with caplog.at_level(logging.WARNING):
+        assert opened(tmp_path).class_names == ("zebra", "ant")
+    assert "1 categories have the name of another and are one class with it" in caplog.text
+
+
+def test_a_file_without_any_box_is_said(
+    tmp_path: Path, write: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    write(annotations=[])
+    with caplog.at_level(logging.WARNING):
+        assert len(opened(tmp_path)) == 2
+    assert caplog.messages == ["coco/some.json: no box in any of 2 images"]
 
 
 @pytest.mark.parametrize("box", [["1", "2", "3", "4"], [1.0, "2.0", 3, 4]])

@@ -158,7 +158,7 @@ def rewrite(root: Path, set_lines: str, name: str = "train") -> None:
 @pytest.mark.parametrize(
     "lines",
     ["a b\nc\n", "a b 1\nc -1\n", "a b.jpg\nc.jpg\n", "JPEGImages/a b.jpg\nVOC2012/JPEGImages/c.jpg\n",
-     "JPEGImages\\a b.jpg\nJPEGImages\\c.jpg\n", "a b\r\nc\r\n", "\ufeffa b\nc\n"],
+     "JPEGImages\\a b.jpg\nJPEGImages\\c.jpg\n", "Annotations/a b.xml\nc.xml\n", "a b\r\nc\r\n", "\ufeffa b\nc\n"],
 )  # fmt: skip
 def test_what_a_line_of_a_set_may_be(tmp_path: Path, add: Add, lines: str) -> None:
     for name in ("a b", "c"):

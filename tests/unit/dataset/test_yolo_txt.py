@@ -41,7 +41,7 @@ def test_an_image_without_labels_is_background(tmp_path: Path, add: Add, caplog:
     add("b", "")
     with caplog.at_level(logging.WARNING):
         assert [len(record.labels) for record in YoloTxt(tmp_path).records] == [0, 0]
-    assert not caplog.messages
+    assert caplog.messages == ["yolo_txt/train: no box in any of 2 images"]
 
 
 def test_a_label_file_without_image_is_reported(tmp_path: Path, add: Add, caplog: pytest.LogCaptureFixture) -> None:
@@ -138,6 +138,7 @@ def test_absent_data_says_what_is_expected(tmp_path: Path, add: Add) -> None:
     ("settings", "message"),
     [
         ("names: [a", "not YAML"),
+        ("train: a\nnames: [a]\nnames: [b]\n", "names is given twice"),
         ("just words", "no keys"),
         ("train: train/images\n", "names=None; expected a list"),
         ("train: train/images\nnames: {1: ant}\n", "expected a list, or numbers from 0 on"),

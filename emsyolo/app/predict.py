@@ -115,6 +115,11 @@ def predict(cfg: DictConfig) -> None:
     paths = [] if along_time else list(dict.fromkeys(path for one in sources for path in image_paths(one)))
     weights = find_checkpoint(cfg)
     cfg = with_checkpoint(cfg, weights)
+    if not along_time and "representation" in cfg.dataset:
+        raise ValueError(
+            f"source={cfg.source}: the checkpoint was trained on events; expected a recording "
+            f"({', '.join(RECORDINGS)}), not images"
+        )
     class_names = weights.config["class_names"]
     device = device_of(cfg.device)
     detector = detector_of(cfg)

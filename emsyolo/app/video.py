@@ -50,6 +50,8 @@ def predict_video(cfg: DictConfig, detector: Detector, class_names: list[str], s
     busy = 0.0
     try:
         with av.open(str(source)) as video, written_whole(out / f"{source.stem}.mp4") as path:
+            if not video.streams.video:
+                raise ValueError(f"source={source}: no pictures in this video, sound alone")
             stream = video.streams.video[0]
             stream.thread_type = "AUTO"
             with av.open(str(path), "w", format="mp4") as target:
@@ -72,7 +74,7 @@ def predict_video(cfg: DictConfig, detector: Detector, class_names: list[str], s
                 if not images:
                     raise ValueError(f"source={source}: no frame in this video")
                 writer.close()
-    except (av.FFmpegError, IndexError) as error:
+    except av.FFmpegError as error:
         raise ValueError(f"source={source} cannot be read as a video ({error})") from error
     write_predictions(out, images, annotations, class_names)
     log.info(

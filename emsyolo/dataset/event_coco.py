@@ -61,6 +61,7 @@ class EventCoco(EventDataset):
         ledger.close(content.annotations)
         records, reasons = [], {}
         spans: dict[Path, tuple[int, int]] = {}
+        sensors: dict[Path, tuple[int, int] | None] = {}
         hidden = len(content.images) < PROGRESS_FROM
         for one in track(content.images, description=escape(f"opening {name}"), transient=True, disable=hidden):
             path = folder / one.file_name
@@ -69,7 +70,13 @@ class EventCoco(EventDataset):
                     raise ValueError("no height and width of the sensor in the annotation file")
                 path = inside(root, folder, one.file_name, "file_name")
                 if path not in spans:
-                    spans[path] = _span(path, one.size_hw)
+                    recording = open_recording(path, one.size_hw)
+                    sensors[path] = recording.sensor_hw
+                    spans[path] = (recording.first_us, recording.last_us)
+                if sensors[path] != one.size_hw:
+                    raise ValueError(
+                        f"its sensor has {sensors[path]} px (height, width), and {one.size_hw} in the annotation file"
+                    )
             except (ValueError, OSError) as error:
                 reasons[path] = str(error).removeprefix(f"{path}: ")
                 continue
@@ -85,11 +92,3 @@ class EventCoco(EventDataset):
         refuse_shares(records, name)
         super().__init__(clean_boxes(records, name), content.class_names, name, **options)
         report_times_outside(records, spans, self.window_us, name)
-
-
-def _span(path: Path, size_hw: tuple[int, int]) -> tuple[int, int]:
-    """Times of the first and the last event of a recording that fits the sensor that is declared."""
-    recording = open_recording(path, size_hw)
-    if recording.sensor_hw != size_hw:
-        raise ValueError(f"its header says {recording.sensor_hw} (height, width) px, the annotation file {size_hw}")
-    return recording.first_us, recording.last_us

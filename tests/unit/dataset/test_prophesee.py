@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 
@@ -167,3 +168,62 @@ def test_stretch_and_padding_keep_the_way_back(tree: Path) -> None:
     assert torch.equal(padded.frames[..., 8:248, 8:312], sample.frames)
     assert padded.targets.boxes_xyxy.tolist() == [[20, 30, 60, 90]]
     assert Letterbox((256, 320), enlarge=False).scale_wh((240, 304)) == (1, 1)
+
+
+def test_a_damaged_box_file_is_left_out(tree: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tree / "detection_dataset_duration_60s_ratio_1.0" / "train"
+    (folder / "a_bbox.npy").write_bytes((folder / "a_bbox.npy").read_bytes()[:90])
+    data = Prophesee(tree, "train", NAMES, **SETTINGS)
+    assert {record.path.name for record in data.records if record.path} == {f"{NAME}_td.dat"}
+    assert "a_bbox.npy (cannot be read (not a whole file of NumPy's" in caplog.text
+    (folder / f"{NAME}_bbox.npy").write_bytes(b"")
+    (folder / "no_boxes_bbox.npy").unlink()
+    with pytest.raises(ValueError, match="no recording with its boxes can be read"):
+        Prophesee(tree, "train", NAMES, **SETTINGS)
+
+
+def test_boxes_of_another_clock_are_refused(tree: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tree / "detection_dataset_duration_60s_ratio_1.0" / "train"
+    late = 10**9
+    write_boxes(folder / "a_bbox.npy", boxes((60_000, 10, 20, 50, 80, 0, 1), (late, 12, 22, 52, 82, 0, 1)))
+    Prophesee(tree, "train", NAMES, **SETTINGS)
+    assert "labelled times lie outside their recordings" in caplog.text
+    write_boxes(folder / "a_bbox.npy", boxes(*((late + i, 10, 20, 50, 80, 0, 1) for i in range(9))))
+    with pytest.raises(ValueError, match=r"labelled times lie outside .*us, and boxes at"):
+        Prophesee(tree, "train", NAMES, **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"representation": None}, r"dataset\.representation=None: expected how events become frames.*protocol=ems"),
+        ({"frame_hw": [0, 64]}, r"dataset\.frame_hw=\[0, 64\]: expected \[height, width\] of at least 1 px"),
+        ({"frame_hw": [48.5, 64]}, r"dataset\.frame_hw="),
+        ({"frame_hw": 48}, r"dataset\.frame_hw=48"),
+        ({"frame_hw": [48]}, r"dataset\.frame_hw="),
+        ({"window_us": 1}, r"dataset\.window_us=1 and 2 steps"),
+    ],
+)
+def test_settings_out_of_range(tree: Path, change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Prophesee(tree, "train", NAMES, **{**SETTINGS, **change})
+
+
+def test_declared_sensors_and_times_are_compared_with_the_recording(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_dat(tmp_path / "train" / "a.dat", make_events(500, sensor_hw=(48, 64)), (48, 64))
+
+    def opened(*images: dict[str, object]) -> EventCoco:
+        listed = [{"id": i, "file_name": "a.dat", "height": 48, "width": 64, **one} for i, one in enumerate(images)]
+        rows = [{"id": i, "image_id": i, "category_id": 9, "bbox": [1, 2, 30, 20]} for i in range(len(images))]
+        content = {"images": listed, "annotations": rows, "categories": [{"id": 9, "name": "person"}]}
+        (tmp_path / "train.json").write_text(json.dumps(content))
+        return EventCoco(tmp_path, "train", "train.json", **SETTINGS)
+
+    assert [record.id for record in opened({}, {"height": 240, "width": 304}).records] == [0]
+    assert "its sensor has (48, 64) px (height, width), and (240, 304) in the annotation file" in caplog.text
+    with pytest.raises(ValueError, match=r"2 of 2 labelled times lie outside .*: a\.dat has events from"):
+        opened({"t_us": 10**9}, {"t_us": 0})
+    with pytest.raises(ValueError, match=r"image number 0: t_us is 0\.04; expected a whole number"):
+        opened({"t_us": 0.04})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,6 +137,133 @@ def test_bad_npy(tmp_path: Path, rows: NDArray, message: str) -> None:
     np.save(tmp_path / "a.npy", rows)
     with pytest.raises(ValueError, match=rf"a\.npy.*{message}"):
         open_recording(tmp_path / "a.npy")
+
+
+class Touch:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.marker,)
+
+
+@pytest.mark.parametrize("read", [open_recording, read_boxes])
+@pytest.mark.parametrize("bare", [True, False])
+def test_a_hostile_pickle_runs_nothing(tmp_path: Path, read: Callable[[Path], object], bare: bool) -> None:
+    marker, path = tmp_path / "ran", tmp_path / "a_bbox.npy"
+    if bare:
+        path.write_bytes(pickle.dumps(Touch(marker)))
+    else:
+        np.save(path, np.array([Touch(marker)], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"a_bbox\.npy: cannot be read"):
+        read(path)
+    assert not marker.exists()
+
+
+def npy_header(shape: str, descr: str = "'<i8'") -> bytes:
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+
+@pytest.mark.parametrize("read", [open_recording, read_boxes])
+@pytest.mark.parametrize(
+    "content",
+    [
+        npy_header("(1000000000000, 4)") + bytes(32),
+        npy_header("(-1, 4)"),
+        npy_header("(9999999999999999999, 4)"),
+        npy_header("(1000000000000,)", "'|V0'"),
+        npy_header("(2, 4)") + bytes(63),
+        npy_header("()") + bytes(8),
+        npy_header("(3,)", "[('t', '<i8', (9,)), ('x', '<i8'), ('y', '<i8'), ('p', '<i8')]") + bytes(288),
+        npy_header("(" * 500 + ")" * 500),
+        b"PK\x03\x04" + bytes(100),
+        b"t,x,y,p\n1,2,3,1\n",
+        b"",
+    ],
+)
+def test_headers_that_lie_take_no_memory(tmp_path: Path, read: Callable[[Path], object], content: bytes) -> None:
+    path = tmp_path / "a.npy"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.npy: ") as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.array([[0.5, 2, 3, 1]]), "t is 0.5; expected a whole number; times in seconds"),
+        (np.array([[5, 2, 3, 7]]), "p is 7; expected -1 to 1"),
+        (np.array([[-5, 2, 3, 1]]), "t is -5; expected 0"),
+        (np.array([[1e300, 2, 3, 1]]), "t is 1e.300; expected 0"),
+        (np.array([[1, 2, 3, np.nan]]), "p is nan"),
+        (np.array([[5, 70_000, 3, 1]]), "x is 70000; expected 0 to 65535"),
+        (np.array([["a", "b", "c", "d"]]), "expected a number in each row"),
+    ],
+)
+def test_tables_of_other_numbers(tmp_path: Path, rows: NDArray, message: str) -> None:
+    np.save(tmp_path / "a.npy", rows)
+    with pytest.raises(ValueError, match=rf"a\.npy: .*{message}"):
+        open_recording(tmp_path / "a.npy")
+
+
+def test_boxes_at_times_in_seconds_are_refused(tmp_path: Path) -> None:
+    rows = np.zeros(2, dtype=[(name, "f8") for name in ("t", "x", "y", "w", "h", "class_id", "track_id")])
+    rows["t"] = [0.25, 0.5]
+    np.save(tmp_path / "a_bbox.npy", rows)
+    with pytest.raises(ValueError, match=r"a_bbox\.npy: row 0: t is 0\.25; .*times in seconds"):
+        read_boxes(tmp_path / "a_bbox.npy")
+
+
+def evt2(words: list[int], header: bytes = b"% evt 2.0\n% end\n") -> bytes:
+    return header + struct.pack(f"<{len(words)}I", *words)
+
+
+def test_evt2_by_hand(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.raw"
+    words = [8 << 28 | 3, 1 << 28 | 5 << 22 | 10 << 11 | 20, 0 << 28 | 6 << 22 | 11 << 11 | 21]
+    path.write_bytes(evt2(words, b"% camera of M\xfcller\n% format EVT2;height=240;width=304\n% end\n"))
+    recording = open_recording(path)
+    assert recording.sensor_hw == (240, 304)
+    events = recording.events()
+    assert (events.t.tolist(), events.x.tolist(), events.y.tolist(), events.p.tolist()) == (
+        [3 * 64 + 5, 3 * 64 + 6], [10, 11], [20, 21], [1, 0],
+    )  # fmt: skip
+    path.write_bytes(evt2(words) + b"\x01\x02")
+    assert len(open_recording(path)) == 2
+    assert "ends in the middle of a word" in caplog.text
+    path.write_bytes(evt2([words[0], words[2], words[1]]))
+    with pytest.raises(
+        ValueError, match=r"a\.raw: cannot be read \(event 1 \(byte 24\): time runs back from 198 to 197"
+    ):
+        open_recording(path)
+
+
+def test_data_that_begin_with_a_percent_sign_are_data(tmp_path: Path) -> None:
+    path = tmp_path / "a.raw"
+    first = 8 << 28 | 0x25  # its lowest byte, which comes first, is that of %
+    path.write_bytes(evt2([first, 1 << 28 | 5 << 22 | 10 << 11 | 20]))
+    assert open_recording(path).events().t.tolist() == [0x25 * 64 + 5]
+    path.write_bytes(evt2([first, 1 << 28 | 5 << 22 | 10 << 11 | 20], b"% evt 2.0\n"))
+    assert open_recording(path).events().t.tolist() == [0x25 * 64 + 5]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (b"", "no header line"),
+        (b"% date today\n", "names no encoding"),
+        (b"% evt 2.1\n", "names EVT2.1|names EVT21"),
+        (b"% format EVT4;height=720;width=1280\n", "names EVT4"),
+    ],
+)
+def test_other_encodings_are_refused(tmp_path: Path, header: bytes, message: str) -> None:
+    (tmp_path / "a.raw").write_bytes(header + bytes(16))
+    with pytest.raises(ValueError, match=rf"a\.raw: cannot be read \(.*({message})"):
+        open_recording(tmp_path / "a.raw")
 
 
 def test_unknown_and_missing_files(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from emsyolo.app.config import compose_config
-from emsyolo.dataset.datamodule import DataModule
+from emsyolo.dataset.augment import Fit
+from emsyolo.dataset.datamodule import DataModule, fit_to
+from emsyolo.dataset.event.framing import Framing
 from emsyolo.geometry.anchors import kmeans_anchors, shape_iou
 from emsyolo.model.detector import Detector
 
@@ -28,6 +30,18 @@ def data_of(cfg: DictConfig) -> DataModule:
     if "window_us" in cfg.dataset and "sensor_hw" not in cfg.dataset:
         raise ValueError(f"protocol= is for recordings of event cameras; dataset={cfg.dataset.name} has still images")
     return instantiate(cfg.dataset, _convert_="all")
+
+
+def fit_of(cfg: DictConfig) -> Fit:
+    """What brings a sample to the size of the network's input, without opening the data set."""
+    given = {key: cfg.dataset[key] for key in ("fit", "stride") if key in cfg.dataset}
+    return fit_to(list(cfg.dataset.size_hw), **instantiate(given, _convert_="all"))
+
+
+def framing_of(cfg: DictConfig) -> Framing:
+    """How events become frames, without opening the data set."""
+    keys = ("representation", "steps", "window_us", "frame_hw")
+    return Framing(**instantiate({key: cfg.dataset.get(key) for key in keys}, _convert_="all"))
 
 
 def detector_of(cfg: DictConfig) -> Detector:

@@ -17,7 +17,7 @@ from rich.progress import track
 from torch import Tensor
 from torchvision.io import write_png
 
-from emsyolo.app.build import data_of, detector_of, device_of
+from emsyolo.app.build import detector_of, device_of, fit_of
 from emsyolo.app.checkpoint import find_checkpoint
 from emsyolo.app.config import with_checkpoint
 from emsyolo.app.folder import new_folder
@@ -136,7 +136,7 @@ def predict(cfg: DictConfig) -> None:
         along_time(cfg, detector, class_names, source, out)
         return
     postprocess = instantiate(cfg.postprocess)
-    fit = data_of(cfg).fit
+    fit = fit_of(cfg)
     log.info("checkpoint %s (model %s), %d images", weights.path, weights.config["model"], len(paths))
 
     pictures = picture_paths(paths, out)

@@ -12,8 +12,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
 from rich.progress import track
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import resize
 
-from emsyolo.app.build import data_of
+from emsyolo.app.build import fit_of, framing_of
 from emsyolo.dataset.event.recording import open_recording
 from emsyolo.deploy.stream import Answer, Stream
 from emsyolo.model.detector import Detector
@@ -43,10 +45,8 @@ def predict_stream(cfg: DictConfig, detector: Detector, class_names: list[str], 
     stream = Stream(
         detector,
         instantiate(cfg.postprocess),
-        instantiate(cfg.dataset.representation),
-        data_of(cfg).fit,
-        steps=cfg.dataset.steps,
-        window_us=cfg.dataset.window_us,
+        framing_of(cfg),
+        fit_of(cfg),
         stateful=cfg.stream.stateful,
     )
     start_us = recording.first_us if cfg.stream.start_us is None else cfg.stream.start_us
@@ -61,7 +61,8 @@ def predict_stream(cfg: DictConfig, detector: Detector, class_names: list[str], 
     ):
         answers.append(answer)
         if len(shown) < cfg.stream.gif_frames:
-            image = draw_boxes(picture(answer.frames[-1]), answer.detections, class_names)
+            pixels = resize(picture(answer.frames[-1]), list(sensor_hw), InterpolationMode.NEAREST)
+            image = draw_boxes(pixels, answer.detections, class_names)
             shown.append(Image.fromarray(image.permute(1, 2, 0).numpy()))
     with written_whole(out / f"{source.stem}.gif") as path:
         shown[0].save(

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from rich.progress import track
 from torch import Tensor
 
-from emsyolo.app.build import data_of
+from emsyolo.app.build import fit_of
 from emsyolo.app.found import detect, write_predictions
 from emsyolo.model.detector import Detector
 from emsyolo.report.boxes import draw_boxes
@@ -43,7 +43,7 @@ def predict_video(cfg: DictConfig, detector: Detector, class_names: list[str], s
         raise FileNotFoundError(f"source={source}: no such file")
     if (out / f"{source.stem}.mp4").resolve() == source.resolve():
         raise ValueError(f"out={out} would overwrite source={source}; give another folder")
-    postprocess, fit = instantiate(cfg.postprocess), data_of(cfg).fit
+    postprocess, fit = instantiate(cfg.postprocess), fit_of(cfg)
     nothing = Targets(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool))
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

@@ -171,7 +171,7 @@ class DataModule:
         class_names: Sequence[str] | None = None,
         seed: int = 0,
         stride: int = 32,
-        fit: Callable[[tuple[int, int]], Fit] = Letterbox,
+        fit: Callable[[tuple[int, int]], Fit] | None = None,
         box_filters: Mapping[str, BoxFilter] | None = None,
         box_filter: str | None = None,
         **carried: Any,
@@ -185,7 +185,7 @@ class DataModule:
         self.box_filter = None if box_filter is None else self.box_filters[box_filter]
         self.name = name
         self.size_hw = checked_size(size_hw, stride)
-        self.fit = fit(self.size_hw)
+        self.fit = fit_to(size_hw, fit, stride)
         self.augment = tuple(transform for transform in augment.values() if transform is not None)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
@@ -253,6 +253,15 @@ class DataModule:
             drop_last=drop_last,
             persistent_workers=self.num_workers > 0,
         )
+
+
+def fit_to(size_hw: Sequence[int], fit: Callable[[tuple[int, int]], Fit] | None = None, stride: int = 32) -> Fit:
+    """What brings samples to the size of a network's input; a letterbox if nothing else is given.
+
+    Raises:
+        ValueError: see `checked_size`.
+    """
+    return (fit or Letterbox)(checked_size(size_hw, stride))
 
 
 def checked_size(size_hw: Sequence[int], stride: int) -> tuple[int, int]:

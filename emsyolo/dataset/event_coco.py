@@ -91,4 +91,4 @@ class EventCoco(EventDataset):
         require_images(records, name, f"{folder} for the {len(content.images)} recordings of {file}")
         refuse_shares(records, name)
         super().__init__(clean_boxes(records, name), content.class_names, name, **options)
-        report_times_outside(records, spans, self.window_us, name)
+        report_times_outside(records, spans, self.framing.window_us, name)

@@ -82,7 +82,7 @@ class Prophesee(EventDataset):
         if not records:
             raise ValueError(f"{name}: no box in any recording; looked in {folder}")
         super().__init__(clean_boxes(first(records, limit), name), class_names, name, **options)
-        report_times_outside(self.records, {one.recording: one.span_us for one in pairs}, self.window_us, name)
+        report_times_outside(self.records, {one.recording: one.span_us for one in pairs}, self.framing.window_us, name)
 
 
 def split_folder(root: Path, split: str) -> Path:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from emsyolo.dataset.augment import Fit
 from emsyolo.dataset.datamodule import collate
-from emsyolo.dataset.event.dataset import Representation
+from emsyolo.dataset.event.framing import Framing
 from emsyolo.dataset.event.recording import Recording
 from emsyolo.model.detector import Detector
 from emsyolo.model.postprocess import Postprocess
@@ -26,7 +26,7 @@ class Answer:
 
     Attributes:
         end_us: time of the answer; the events before it are known.
-        frames: `[T0, C, H, W]` of the events that are new since the last answer, px of the sensor.
+        frames: `[T0, C, H, W]` of the events that are new since the last answer, as the framing makes them.
         detections: px of the sensor.
         events: number of new events.
         latency_s: from the events to the detections.
@@ -49,10 +49,8 @@ class Stream:
     Args:
         detector: on its device, in evaluation mode.
         postprocess: head maps to detections.
-        representation: events to frames.
+        framing: events to frames, as in training.
         fit: brings frames to the size of the network's input.
-        steps: frames per window, T or 1.
-        window_us: length of a window, microseconds.
         stateful: carry the potentials on.
     """
 
@@ -60,41 +58,37 @@ class Stream:
         self,
         detector: Detector,
         postprocess: Postprocess,
-        representation: Representation,
+        framing: Framing,
         fit: Fit,
         *,
-        steps: int,
-        window_us: int,
         stateful: bool,
     ) -> None:
         self.detector = detector
         self.postprocess = postprocess
-        self.representation = representation
+        self.framing = framing
         self.fit = fit
-        self.steps = steps
-        self.window_us = window_us
         self.stateful = stateful
 
     @property
     def hop_us(self) -> int:
         """Time between two answers, microseconds."""
-        return self.window_us // self.steps if self.stateful else self.window_us
+        return self.framing.window_us // self.framing.steps if self.stateful else self.framing.window_us
 
     def answers(self, recording: Recording, sensor_hw: tuple[int, int], start_us: int, end_us: int) -> Iterator[Answer]:
         """The answers for the events from start (included) to end (excluded), in the order of time."""
-        frames_per_answer = 1 if self.stateful else self.steps
-        recent: deque[HeadMaps] = deque(maxlen=self.steps)
+        steps = 1 if self.stateful else self.framing.steps
+        recent: deque[HeadMaps] = deque(maxlen=self.framing.steps)
         trained_T = self.detector.T
         reset(self.detector)
         try:
-            if self.stateful and self.steps > 1:
+            if self.stateful and self.framing.steps > 1:
                 self.detector.T = 1
             for start in range(start_us, end_us, self.hop_us):
                 end = start + self.hop_us
                 began = time.perf_counter()
                 events = recording.window(start, end)
-                frames = self.representation(events, start, end, frames_per_answer, sensor_hw)
-                sample = self.fit(_sample(frames, sensor_hw), _none)
+                frames, scale_wh = self.framing.frames(events, start, end, sensor_hw, steps)
+                sample = self.fit(_sample(frames, sensor_hw, scale_wh), _none)
                 recent.append(self._maps(sample))
                 (found,) = self.postprocess(_mean(recent) if self.stateful else recent[-1])
                 found = Detections(found.boxes_xyxy.cpu(), found.scores.cpu(), found.labels.cpu()).to_original(sample)
@@ -115,9 +109,9 @@ def _mean(recent: deque[HeadMaps]) -> HeadMaps:
     return replace(recent[-1], maps=tuple(torch.stack(level).mean(dim=0) for level in levels))
 
 
-def _sample(frames: Tensor, sensor_hw: tuple[int, int]) -> Sample:
+def _sample(frames: Tensor, sensor_hw: tuple[int, int], scale_wh: tuple[float, float]) -> Sample:
     nothing = Targets(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool))
-    return Sample(frames, nothing, 0, "stream", sensor_hw)
+    return Sample(frames, nothing, 0, "stream", sensor_hw, scale_wh)
 
 
 def _none() -> Sample:

@@ -6,14 +6,14 @@ from torch import Tensor, nn
 
 from emsyolo.model.encode import Encode
 from emsyolo.model.head import YOLOHead
-from emsyolo.neuron.multistep import reset
+from emsyolo.neuron.state import State, fresh, put, take
 from emsyolo.types import HeadMaps
 
 
 class Detector(nn.Module):
     """Frames in, head maps out; loss and postprocessing are separate.
 
-    Keeps no state between calls of `forward`: potentials start at 0 and are forgotten afterwards.
+    Keeps no state between calls of `forward` and `run`: potentials begin at their start and are forgotten afterwards.
 
     Args:
         encode: makes T steps of the frames.
@@ -44,16 +44,28 @@ class Detector(nn.Module):
         Raises:
             ValueError: T0 is neither 1 nor T, or H or W is not a multiple of the largest stride.
         """
-        reset(self)
-        maps = self.advance(frames)
-        reset(self)
-        return maps
+        return self.run(frames)[0]
+
+    def run(self, frames: Tensor, state: State | None = None) -> tuple[HeadMaps, State]:
+        """Head maps of frames, and what the network remembers after them, for the next call to go on from.
+
+        The detector itself is left as it was: a state is a value.
+
+        Args:
+            frames: see `forward`.
+            state: what the last call gave; None: everything at its start.
+
+        Raises:
+            ValueError: as `forward`, or a state of another network or batch.
+        """
+        with fresh(self):
+            if state is not None:
+                put(self, state)
+            maps = self.head(self.features(frames))
+            return maps, take(self)
 
     def advance(self, frames: Tensor) -> HeadMaps:
-        """As `forward`, but from the potentials that the last call left, and leaving its own.
-
-        For streams: `emsyolo.neuron.multistep.reset` before the first call and after the last.
-        """
+        """As `forward`, but from the state that the last call left in the detector, and leaving its own."""
         return self.head(self.features(frames))
 
     def features(self, frames: Tensor) -> tuple[Tensor, ...]:

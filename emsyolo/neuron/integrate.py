@@ -52,7 +52,8 @@ class IF(neuron.IFNode):
             raise ValueError(f"convert.rule is {rule!r}; expected one of {', '.join(get_args(Rule))}")
         if not (scale > 0).all():
             raise ValueError(f"a threshold is {scale.min().item()}; expected numbers > 0")
-        self.v: Tensor | float
+        self.set_reset_value("v", start)
+        self.v: Tensor | float = start
         self.register_buffer("scale", scale.detach().clone().float())
         self.start = start
         self.rule = rule

@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, get_args
 
 import torch
-from spikingjelly.activation_based.neuron import BaseNode
 from torch import Tensor, is_grad_enabled, nn
 from torch.utils.checkpoint import checkpoint
 
 from emsyolo.neuron.lif import LIF
 from emsyolo.neuron.multistep import TdBN
+from emsyolo.neuron.state import put, take
 
 Memory = Literal["plain", "packed", "recompute"]
 # torch.compile cannot trace a context of the second computation; it compiles what is inside.
@@ -56,23 +56,20 @@ def set_memory(network: nn.Module, memory: Memory) -> None:
 
 
 def _again(part: nn.Module) -> AbstractContextManager[None]:
-    """The second computation: from the potentials of the first one, without counting in the running statistics."""
-    nodes = [one for one in part.modules() if isinstance(one, BaseNode)]
+    """The second computation: from the state of the first one, without counting in the running statistics."""
     norms = [one for one in part.modules() if isinstance(one, TdBN)]
-    before = [node.v for node in nodes]
+    before = take(part)
 
     @contextmanager
     def again() -> Iterator[None]:
-        after = [node.v for node in nodes]
-        for node, v in zip(nodes, before, strict=True):
-            node.v = v
+        after = take(part)
+        put(part, before)
         for norm in norms:
             norm.counting = False
         try:
             yield
         finally:
-            for node, v in zip(nodes, after, strict=True):
-                node.v = v
+            put(part, after)
             for norm in norms:
                 norm.counting = True
 

@@ -8,30 +8,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from torch import Tensor
-
 from emsyolo.dataset.check import shortlist
 from emsyolo.dataset.event.events import Events
+from emsyolo.dataset.event.framing import Framing, Representation
 from emsyolo.dataset.event.recording import Recording, open_recording
-from emsyolo.dataset.event.representation import scaled
 from emsyolo.dataset.images import ImageDataset, Record, targets_of
 from emsyolo.types import Sample, Targets
 
 log = logging.getLogger(__name__)
 OPEN_RECORDINGS = 256  # kept open by one process; a memory map costs no memory, but a file handle
-
-
-class Representation(Protocol):
-    """Events of a window as frames."""
-
-    @property
-    def channels(self) -> int:
-        """C."""
-        ...
-
-    def __call__(self, events: Events, start_us: int, end_us: int, steps: int, size_hw: tuple[int, int]) -> Tensor:
-        """Frames `[T, C, H, W]` of the events from start (included) to end (excluded), in `steps` equal steps."""
-        ...
 
 
 class EventTransform(Protocol):
@@ -73,30 +58,15 @@ class EventDataset(ImageDataset):
         frame_hw: Sequence[int] | None = None,
         augment: Mapping[str, EventTransform | None] | None = None,
     ) -> None:
-        if steps < 1 or window_us < steps:
-            raise ValueError(
-                f"dataset.window_us={window_us} and {steps} steps: expected at least one step of at least 1 us"
-            )
-        if not callable(representation):
-            raise ValueError(
-                f"dataset.representation={representation}: expected how events become frames; a protocol says it, for "
-                "example protocol=ems"
-            )
-        if frame_hw is not None and not (
-            isinstance(frame_hw, Sequence) and len(frame_hw) == 2 and all(_is_side(one) for one in frame_hw)
-        ):
-            raise ValueError(f"dataset.frame_hw={frame_hw}: expected [height, width] of at least 1 px, or null")
+        framing = Framing(representation, steps, window_us, frame_hw)
         super().__init__(records, class_names, name)
-        self.representation = representation
-        self.steps = steps
-        self.window_us = window_us
-        self.frame_hw = None if frame_hw is None else (frame_hw[0], frame_hw[1])
+        self.framing = framing
         self.augment = tuple(one for one in (augment or {}).values() if one is not None)
 
     @property
     def channels(self) -> int:
         """C of a sample's frames."""
-        return self.representation.channels
+        return self.framing.representation.channels
 
     def __getitem__(self, index: int) -> Sample:
         """The sample: frames `[T0, C, H, W]`, boxes in their px.
@@ -109,15 +79,11 @@ class EventDataset(ImageDataset):
         targets = targets_of(record)
         for transform in self.augment:
             events, targets = transform(events, targets, window_us, record.size_hw)
-        rate = 1e6 * len(events) / self.window_us
-        if self.frame_hw is None:
-            frames = self.representation(events, *window_us, self.steps, record.size_hw)
-            return Sample(frames, targets, record.id, record.name, record.size_hw, event_rate=rate)
-        events = scaled(events, record.size_hw, self.frame_hw)
-        frames = self.representation(events, *window_us, self.steps, self.frame_hw)
-        scale_wh = (self.frame_hw[1] / record.size_hw[1], self.frame_hw[0] / record.size_hw[0])
-        boxes = targets.boxes_xyxy * targets.boxes_xyxy.new_tensor(scale_wh * 2)
-        targets = Targets(boxes, targets.labels, targets.ignore)
+        rate = 1e6 * len(events) / self.framing.window_us
+        frames, scale_wh = self.framing.frames(events, *window_us, record.size_hw)
+        if scale_wh != (1.0, 1.0):
+            boxes = targets.boxes_xyxy * targets.boxes_xyxy.new_tensor(scale_wh * 2)
+            targets = Targets(boxes, targets.labels, targets.ignore)
         return Sample(frames, targets, record.id, record.name, record.size_hw, scale_wh, event_rate=rate)
 
     def events(self, index: int) -> tuple[Events, tuple[int, int]]:
@@ -125,7 +91,7 @@ class EventDataset(ImageDataset):
         record = self.records[index]
         assert record.path is not None
         assert record.t_us is not None
-        window_us = (record.t_us - self.window_us, record.t_us)
+        window_us = (record.t_us - self.framing.window_us, record.t_us)
         return _opened(record.path, record.size_hw).window(*window_us), window_us
 
 
@@ -158,10 +124,6 @@ def report_times_outside(
     if len(outside) > len(records) / 2:
         raise ValueError(f"{name}: {what}: {outside[0]}; expected times of the recording's clock, in microseconds")
     log.warning("%s: %s: %s", name, what, shortlist(outside))
-
-
-def _is_side(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 @lru_cache(maxsize=OPEN_RECORDINGS)

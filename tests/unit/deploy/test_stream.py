@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from event_data import SENSOR_HW, make_events
 
 from emsyolo.app import build_detector
 from emsyolo.dataset.augment import Letterbox
+from emsyolo.dataset.event.dataset import EventDataset
 from emsyolo.dataset.event.events import Events
+from emsyolo.dataset.event.framing import Framing
 from emsyolo.dataset.event.recording import LoadedRecording
 from emsyolo.dataset.event.representation import Counts
+from emsyolo.dataset.images import plain_record
 from emsyolo.deploy.stream import Stream
 from emsyolo.model.detector import Detector
 from emsyolo.model.postprocess import Postprocess
 from emsyolo.neuron.lif import LIF
-from emsyolo.types import HeadMaps
+from emsyolo.types import Detections, HeadMaps
 
 STEPS, WINDOW_US = 2, 20_000
 
@@ -40,10 +44,12 @@ class Recorded(Stream):
         return maps
 
 
-def run(detector: Detector, stateful: bool, events: Events, **options: int) -> tuple[Recorded, list[int]]:
+def run(
+    detector: Detector, stateful: bool, events: Events, frame_hw: tuple[int, int] | None = None
+) -> tuple[Recorded, list[int]]:
     stream = Recorded(
-        detector, Postprocess(), Counts(), Letterbox((64, 64), fill=0),
-        steps=STEPS, window_us=WINDOW_US, stateful=stateful, **options,
+        detector, Postprocess(), Framing(Counts(), STEPS, WINDOW_US, frame_hw), Letterbox((64, 64), fill=0),
+        stateful=stateful,
     )  # fmt: skip
     stream.kept = []
     answers = stream.answers(LoadedRecording(Path("a.npy"), events, SENSOR_HW), SENSOR_HW, 0, 60_000)
@@ -84,3 +90,40 @@ def test_an_empty_stretch_gives_answers_as_well(detector: Detector) -> None:
     late = make_events(10)
     _, ends = run(detector, False, Events(late.t + 200_000, late.x, late.y, late.p))
     assert len(ends) == 3
+
+
+@pytest.mark.parametrize("frame_hw", [None, (24, 32), (60, 50)])
+def test_a_stream_sees_what_the_data_set_showed(
+    detector: Detector, tmp_path: Path, frame_hw: tuple[int, int] | None
+) -> None:
+    events = make_events(5000)
+    np.save(tmp_path / "a.npy", np.stack([events.t, events.x, events.y, events.p], axis=1))
+    record = plain_record(0, tmp_path / "a.npy", SENSOR_HW, np.empty((0, 4)), [], t_us=40_000)
+    data = EventDataset(
+        [record], ["a"], "a", representation=Counts(), steps=STEPS, window_us=WINDOW_US, frame_hw=frame_hw
+    )
+    shown = Letterbox((64, 64), fill=0)(data[0], lambda: data[0])
+    stream, _ = run(detector, False, events, frame_hw)
+    with torch.no_grad():
+        alone = detector(shown.frames[:, None])
+    for mine, other in zip(stream.kept[1].maps, alone.maps, strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize("stateful", [False, True])
+def test_boxes_of_scaled_frames_are_in_px_of_the_sensor(detector: Detector, stateful: bool) -> None:
+    recording = LoadedRecording(Path("a.npy"), make_events(5000), SENSOR_HW)
+    framing = Framing(Counts(), STEPS, WINDOW_US, (24, 32))
+    stream = Stream(detector, Everything(), framing, Letterbox((64, 64), fill=0), stateful=stateful)
+    for answer in stream.answers(recording, SENSOR_HW, 0, 20_000):
+        assert answer.frames.shape[-2:] == (24, 32)
+        # The frame, enlarged to 48x64 and padded by 8 px above and below, holds the sensor.
+        height, width = SENSOR_HW
+        torch.testing.assert_close(answer.detections.boxes_xyxy, torch.tensor([[0.0, 0.0, width, height]]))
+
+
+class Everything:
+    """Finds one box around all of the picture."""
+
+    def __call__(self, head_maps: HeadMaps) -> list[Detections]:
+        return [Detections(torch.tensor([[0.0, 8.0, 64.0, 56.0]]), torch.ones(1), torch.zeros(1, dtype=torch.int64))]

@@ -1,0 +1,129 @@
+"""State as a value: all of it, of any layer that remembers."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from spikingjelly.activation_based.neuron import ParametricLIFNode
+from torch import nn
+
+from emsyolo.app import build_detector
+from emsyolo.convert.pool import AccumulatedMaxPool
+from emsyolo.model.detector import Detector
+from emsyolo.neuron.integrate import IF
+from emsyolo.neuron.lif import LIF
+from emsyolo.neuron.memory import set_memory
+from emsyolo.neuron.silu import LeakySiLU
+from emsyolo.neuron.state import forget, fresh, put, take
+
+LAYERS = {
+    "lif": lambda: LIF(v_threshold=0.4),
+    "lif from a half": lambda: LIF(v_threshold=0.4, start=0.5),
+    "if": lambda: IF(torch.tensor([0.7, 0.5, 0.9]), start=0.5),
+    "silu": LeakySiLU,
+    "pool": lambda: AccumulatedMaxPool(nn.MaxPool2d(2)),
+    "spikingjelly": lambda: ParametricLIFNode(step_mode="m"),
+}
+
+
+def silu_detector(steps: int = 2) -> Detector:
+    overrides = ["model.width=0.125", "model.head_activation=silu", "neuron.v_threshold=0.2"]
+    return build_detector("ems_resnet10", 3, steps, overrides)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_two_parts_are_the_whole(layer: str) -> None:
+    torch.manual_seed(0)
+    network, x = LAYERS[layer](), torch.rand(6, 2, 3, 4, 4)
+    with torch.no_grad():
+        with fresh(network):
+            whole = network(x)
+        with fresh(network):
+            first = network(x[:2])
+            between = take(network)
+        with fresh(network):
+            network(torch.rand(3, 2, 3, 4, 4))  # what another call leaves does not matter
+            put(network, between)
+            second = network(x[2:])
+    torch.testing.assert_close(torch.cat([first, second]), whole)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_samples_that_are_not_kept_begin_anew(layer: str) -> None:
+    torch.manual_seed(0)
+    network, x, then = LAYERS[layer](), torch.rand(3, 2, 3, 4, 4), torch.rand(2, 2, 3, 4, 4)
+    with torch.no_grad():
+        with fresh(network):
+            network(x)
+            state = take(network).where(torch.tensor([True, False]))
+            kept = network(then)
+            put(network, state)
+            mixed = network(then)
+        with fresh(network):
+            anew = network(then)
+    torch.testing.assert_close(mixed[:, 0], kept[:, 0])
+    torch.testing.assert_close(mixed[:, 1], anew[:, 1])
+    with pytest.raises(ValueError, match=r"keep is \(3,\), but .* is \(2, 3"):
+        state.where(torch.ones(3, dtype=torch.bool))
+
+
+def test_a_state_is_of_one_network() -> None:
+    state = take(nn.Sequential(LIF()))
+    with pytest.raises(ValueError, match="the state has not what 1 remembers"):
+        put(nn.Sequential(LIF(), LIF()), state)
+
+
+def test_forgetting_leaves_a_state_that_was_taken() -> None:
+    node = LIF()
+    with torch.no_grad():
+        node(torch.full((1, 2, 3), 0.1))
+    state = take(node)
+    forget(node)
+    assert node.v == 0
+    put(node, state)
+    torch.testing.assert_close(node.v, torch.full((2, 3), 0.1))
+
+
+def test_a_detector_goes_on_from_a_state_and_keeps_none() -> None:
+    torch.manual_seed(0)
+    detector, frames = silu_detector(4).eval(), torch.rand(4, 2, 3, 64, 96)
+    with torch.no_grad():
+        whole = detector(frames)
+        detector.T = 2
+        first, state = detector.run(frames[:2])
+        detector(torch.rand(2, 1, 3, 64, 64))
+        second, _ = detector.run(frames[2:], state)
+    for mine, one, other in zip(whole.maps, first.maps, second.maps, strict=True):
+        torch.testing.assert_close((one + other) / 2, mine)
+    assert all(not isinstance(v, torch.Tensor) for memory in take(detector).values.values() for v in memory.values())
+
+
+def test_gradients_through_two_calls_do_not_depend_on_what_is_kept() -> None:
+    torch.manual_seed(0)
+    original, parts = silu_detector().train(), torch.rand(2, 2, 1, 3, 64, 96)
+    gradients = {}
+    for memory in ("plain", "recompute"):
+        detector = copy.deepcopy(original)
+        set_memory(detector, memory)  # type: ignore[arg-type]
+        first, state = detector.run(parts[0])
+        second, _ = detector.run(parts[1], state)
+        sum(one.square().mean() for one in (*first.maps, *second.maps)).backward()
+        gradients[memory] = {name: p.grad for name, p in detector.named_parameters()}
+    for name, expected in gradients["plain"].items():
+        torch.testing.assert_close(gradients["recompute"][name], expected, rtol=1e-5, atol=1e-8, msg=name)
+
+
+def test_the_same_through_advance() -> None:
+    torch.manual_seed(0)
+    original, parts = silu_detector().train(), torch.rand(2, 2, 1, 3, 64, 96)
+    gradients = {}
+    for memory in ("plain", "recompute"):
+        detector = copy.deepcopy(original)
+        set_memory(detector, memory)  # type: ignore[arg-type]
+        maps = [one for part in parts for one in detector.advance(part).maps]
+        sum(one.square().mean() for one in maps).backward()
+        gradients[memory] = {name: p.grad for name, p in detector.named_parameters()}
+    for name, expected in gradients["plain"].items():
+        torch.testing.assert_close(gradients["recompute"][name], expected, rtol=1e-5, atol=1e-8, msg=name)

@@ -233,7 +233,7 @@ def test_interrupted_training_ends_as_if_it_had_not_been(how: signal.Signals, tm
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(command("cut", *settings), cwd=ROOT, stdout=quiet, stderr=quiet)
     deadline = time.monotonic() + 300
-    while not list((tmp_path / "cut").glob("*/*/*/checkpoints/last.ckpt")) and time.monotonic() < deadline:
+    while not list((tmp_path / "cut").glob("*/*/*/checkpoints/best.ckpt")) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.4)  # into the second epoch
     process.send_signal(how)

@@ -65,12 +65,14 @@ def test_killed_at_any_moment(tmp_path: Path, data_dir: Path) -> None:
                     last = next(cut.glob("*/*/*/checkpoints/last.ckpt"), last)
                 time.sleep(rng.uniform(0, 0.6))
                 process.send_signal(signals[kills % len(signals)])
+                if process.wait(timeout=120) == 0:  # a fast machine: it had ended
+                    break
                 kills += 1
-                assert process.wait(timeout=120) != 0, "the training ended before it could be killed"
                 words = ["resume=last"]
             else:
                 assert process.wait(timeout=900) == 0, (tmp_path / "said").read_text()[-3000:]
                 break
+    assert kills > 0
     (weights, losses), (other, others) = end_of(whole), end_of(cut)
     assert weights.keys() == other.keys()
     assert [name for name in weights if not torch.equal(weights[name], other[name])] == []

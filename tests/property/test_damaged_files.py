@@ -26,7 +26,10 @@ from emsyolo.weights.checkpoint import read_weights, save_weights
 
 # More memory than any of these small files may cost; an image may declare as many pixels as Pillow takes, in RGB.
 FLOOD_MB, IMAGE_MB = 400, 1800
-fuzz = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+# The same examples every time: a fault that chance finds belongs to whoever looks for it, not to an unrelated change.
+fuzz = settings(
+    deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def survives(

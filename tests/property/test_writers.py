@@ -196,7 +196,7 @@ WRITERS: dict[str, Callable[[Path, Boxes], ImageDataset]] = {
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, derandomize=True, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(boxes=pictures)
 def test_what_was_written_is_what_is_read(writer: str, boxes: Boxes) -> None:
     with TemporaryDirectory() as folder:

@@ -43,7 +43,7 @@ class SweepSummary(Callback):
             rows.append({**row, "folder": str(path.parent)})
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "sweep.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        with (folder / "sweep.csv").open("w", newline="") as file:
+        with (folder / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
             writer.writeheader()
             writer.writerows(rows)

@@ -154,7 +154,7 @@ def _header(path: Path) -> tuple[tuple[int, int] | None, int]:
             lines += 1
             if len(fields) >= 3 and fields[1] in ("Height", "Width"):
                 sides[fields[1]] = int(fields[2]) if fields[2].isascii() and fields[2].isdigit() else 0
-                if not len(fields[2]) < 7 or sides[fields[1]] > 1 << COORDINATE_BITS:
+                if len(fields[2]) > 6 or sides[fields[1]] > 1 << COORDINATE_BITS:
                     raise ValueError(
                         f"{path}: header line {lines}: {fields[1]} {fields[2][:20]}; expected at most "
                         f"{1 << COORDINATE_BITS} px"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from ctypes import byref, c_char_p, c_size_t
 from dataclasses import dataclass
@@ -48,9 +49,11 @@ def read_evt(path: Path) -> tuple[Any, tuple[int, int] | None]:
             word is used up to it, with a warning.
     """
     header = _header(path)
-    words, rest = divmod(path.stat().st_size - header.end, WORD_BYTES[header.encoding])
+    width = WORD_BYTES[header.encoding]
+    words, rest = divmod(path.stat().st_size - header.end, width)
     if rest:
-        log.warning("%s: ends in the middle of a word, at byte %d; what comes before is used", path, header.end + words)
+        byte = header.end + words * width
+        log.warning("%s: ends in the middle of a word, at byte %d; what comes before is used", path, byte)
     if header.encoding == "evt2":
         _check_evt2(np.memmap(path, "<u4", "r", header.end, (words,)) if words else np.empty(0, "<u4"), header.end)
     return _decoded(path, header), header.size_hw
@@ -61,10 +64,10 @@ def _decoded(path: Path, header: _Header) -> NDArray[Any]:
 
     It takes any line that begins with `%` for the header's, be it of data, and may not return.
     """
-    file, buffer = c_char_p(str(path).encode()), c_size_t(BUFFER)
+    file, buffer = c_char_p(os.fsencode(path)), c_size_t(BUFFER)
     cargo = c_cargos_t[header.encoding](events_info=events_cargo_t(start_byte=header.end))
     c_measure_fns[header.encoding](file, byref(cargo), buffer)
-    events = np.empty(cargo.events_info.dim, event_t)
+    events = np.zeros(cargo.events_info.dim, event_t)
     if len(events) and c_read_fns[header.encoding](file, events, byref(cargo), buffer):
         raise ValueError(f"damaged {header.encoding.upper()} data")
     return events

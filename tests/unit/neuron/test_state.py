@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -100,30 +101,26 @@ def test_a_detector_goes_on_from_a_state_and_keeps_none() -> None:
     assert all(not isinstance(v, torch.Tensor) for memory in take(detector).values.values() for v in memory.values())
 
 
-def test_gradients_through_two_calls_do_not_depend_on_what_is_kept() -> None:
+def in_two_runs(detector: Detector, parts: torch.Tensor) -> list[torch.Tensor]:
+    first, state = detector.run(parts[0])
+    return [*first.maps, *detector.run(parts[1], state)[0].maps]
+
+
+def in_two_advances(detector: Detector, parts: torch.Tensor) -> list[torch.Tensor]:
+    return [one for part in parts for one in detector.advance(part).maps]
+
+
+@pytest.mark.parametrize("called", [in_two_runs, in_two_advances])
+def test_gradients_through_two_calls_do_not_depend_on_what_is_kept(
+    called: Callable[[Detector, torch.Tensor], list[torch.Tensor]],
+) -> None:
     torch.manual_seed(0)
     original, parts = silu_detector().train(), torch.rand(2, 2, 1, 3, 64, 96)
     gradients = {}
     for memory in ("plain", "recompute"):
         detector = copy.deepcopy(original)
         set_memory(detector, memory)  # type: ignore[arg-type]
-        first, state = detector.run(parts[0])
-        second, _ = detector.run(parts[1], state)
-        sum(one.square().mean() for one in (*first.maps, *second.maps)).backward()
-        gradients[memory] = {name: p.grad for name, p in detector.named_parameters()}
-    for name, expected in gradients["plain"].items():
-        torch.testing.assert_close(gradients["recompute"][name], expected, rtol=1e-5, atol=1e-8, msg=name)
-
-
-def test_the_same_through_advance() -> None:
-    torch.manual_seed(0)
-    original, parts = silu_detector().train(), torch.rand(2, 2, 1, 3, 64, 96)
-    gradients = {}
-    for memory in ("plain", "recompute"):
-        detector = copy.deepcopy(original)
-        set_memory(detector, memory)  # type: ignore[arg-type]
-        maps = [one for part in parts for one in detector.advance(part).maps]
-        sum(one.square().mean() for one in maps).backward()
+        sum(one.square().mean() for one in called(detector, parts)).backward()
         gradients[memory] = {name: p.grad for name, p in detector.named_parameters()}
     for name, expected in gradients["plain"].items():
         torch.testing.assert_close(gradients["recompute"][name], expected, rtol=1e-5, atol=1e-8, msg=name)

@@ -234,7 +234,7 @@ def test_evt2_by_hand(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     )  # fmt: skip
     path.write_bytes(evt2(words) + b"\x01\x02")
     assert len(open_recording(path)) == 2
-    assert "ends in the middle of a word" in caplog.text
+    assert f"ends in the middle of a word, at byte {len(evt2([])) + 12}" in caplog.text
     path.write_bytes(evt2([words[0], words[2], words[1]]))
     with pytest.raises(
         ValueError, match=r"a\.raw: cannot be read \(event 1 \(byte 24\): time runs back from 198 to 197"

@@ -5,15 +5,17 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from emsyolo import app
+from emsyolo.app.run import check_words, run
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
 def main(cfg: DictConfig) -> float | None:
     """Compose, load, measure."""
-    return app.run(app.evaluate, cfg)
+    from emsyolo.app.evaluate import evaluate  # here, for torch takes seconds that a message need not wait for
+
+    return run(evaluate, cfg)
 
 
 if __name__ == "__main__":
-    app.check_words(sys.argv[1:])
+    check_words(sys.argv[1:])
     main()

@@ -5,15 +5,17 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from emsyolo import app
+from emsyolo.app.run import check_words, run
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="predict")
 def main(cfg: DictConfig) -> None:
     """Compose, load, detect."""
-    app.run(app.predict, cfg)
+    from emsyolo.app.predict import predict  # here, for torch takes seconds that a message need not wait for
+
+    run(predict, cfg)
 
 
 if __name__ == "__main__":
-    app.check_words(sys.argv[1:])
+    check_words(sys.argv[1:])
     main()

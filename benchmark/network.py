@@ -25,7 +25,7 @@ from reference import convolutions_alone, on_spikingjelly, step_by_step
 from emsyolo.app import build_detector
 from emsyolo.deploy.inference import for_inference
 from emsyolo.deploy.int8 import available as int8_available
-from emsyolo.evaluator.memory import bytes_kept
+from emsyolo.evaluator.bytes_kept import bytes_kept
 from emsyolo.loss.yolo import YOLOLoss
 from emsyolo.model.detector import Detector
 from emsyolo.neuron.memory import Memory, set_memory

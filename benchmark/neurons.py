@@ -19,7 +19,7 @@ from interleaved import Task, about, interleaved
 from reference import SteppedLIF, spikingjelly_lif
 from torch import nn
 
-from emsyolo.evaluator.memory import bytes_kept
+from emsyolo.evaluator.bytes_kept import bytes_kept
 from emsyolo.neuron.lif import LIF
 
 

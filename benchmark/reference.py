@@ -11,9 +11,9 @@ from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
 from torch.nn import functional
 
+from emsyolo.layer.tdbn import TdBN
 from emsyolo.model.detector import Detector
 from emsyolo.neuron.lif import LIF
-from emsyolo.neuron.multistep import TdBN
 
 
 class Repeat(nn.Module):

@@ -1,4 +1,4 @@
-"""What several training processes say to each other; alone, a process is the whole world."""
+"""All-reduce and all-gather for several training processes; the identity where there is only one."""
 
 from __future__ import annotations
 

@@ -1,10 +1,12 @@
-"""The one way from a file that a user brings to text."""
+"""The one way from a file that a user brings to text, and of many names in a message."""
 
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterable
 from pathlib import Path
 
+NAMES_SHOWN = 10
 # A file says by its first bytes that it is not plain UTF-8; UTF-32 comes first, whose mark begins with UTF-16's.
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -47,3 +49,10 @@ def decoded(data: bytes, path: Path, encoding: str | None = None) -> str:
         byte = len(text[: text.index("\0")].encode(codec, "replace"))
         raise ValueError(f"{path}: a NUL at byte {byte}, which no text has; expected UTF-8, or UTF-16 with its mark")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def shortlist(names: Iterable[str]) -> str:
+    """The first ten names, then how many more there are."""
+    listed = list(names)
+    more = f", and {len(listed) - NAMES_SHOWN} more" if len(listed) > NAMES_SHOWN else ""
+    return ", ".join(listed[:NAMES_SHOWN]) + more

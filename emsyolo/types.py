@@ -4,19 +4,17 @@ Axes: T time steps, N samples of a batch, C channels, H rows, W columns, A ancho
 M boxes of one sample. Time comes first. Boxes are `[M, 4]` xyxy in pixels, `0 <= x0 < x1 <= W`.
 
 The way of a data item: disk -> Dataset[i] -> Sample -> augment -> Sample -> collate -> Batch -> Detector -> HeadMaps
--> Loss | Detections -> metrics.
+-> Loss | Candidates -> Detections -> metrics.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-
-# (raw map [N, A, H, W, 5+K], stride in px, anchors [A, 2] in px) -> boxes [N, A, H, W, 4], xywh in px of the input.
-BoxDecoding = Callable[[Tensor, int, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,11 @@ class Targets:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @classmethod
+    def none(cls) -> Targets:
+        """No box: of a sample without truth."""
+        return cls(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool))
 
     def select(self, keep: Tensor) -> Targets:
         """The boxes that `keep` (`[M]` bool, or indices) picks."""
@@ -88,20 +91,70 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class HeadMaps:
-    """What a detector gives: one raw map per level, small stride first, and how to read it.
+class Candidates:
+    """Every box that head maps propose, before any selection.
 
     Attributes:
-        maps: per level `[N, A, H, W, 5+K]`: x, y, w, h, objectness, classes, all before the sigmoid.
-        strides: px of the input per cell, per level.
-        anchors: per level `[A, 2]`, width and height in px.
-        decoding: the function that turns one raw map into boxes (YOLOv5's or darknet's form).
+        boxes_xyxy: `[N, P, 4]`, px of the input, not clipped; float32 or better.
+        scores: `[N, P, K]` in [0, 1].
+    """
+
+    boxes_xyxy: Tensor
+    scores: Tensor
+
+
+class Layout(Protocol):
+    """What the numbers of head maps mean.
+
+    Attributes:
+        strides: px of the input per cell, per level, small first.
+        num_classes: K.
+    """
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """See the class."""
+
+    @property
+    def num_classes(self) -> int:
+        """See the class."""
+
+    def candidates(self, maps: Sequence[Tensor]) -> Candidates:
+        """All boxes and scores, in one order that depends on the maps' sizes alone."""
+
+    def class_rows(self) -> Tensor:
+        """The channels of each level's linear map that belong to a class, `[K, R]` int64."""
+
+    def with_classes(self, num_classes: int) -> Layout:
+        """The layout of the same head for another number of classes."""
+
+    def differs(self, other: Layout) -> str:
+        """In what the maps of another layout mean something else, in words; empty: in nothing."""
+
+    def about(self) -> dict[str, Any]:
+        """What a reader of exported maps must know, as plain values."""
+
+
+@dataclass(frozen=True)
+class HeadMaps:
+    """What a detector gives: one raw map per level, small stride first, and what its numbers mean.
+
+    Attributes:
+        maps: per level `[N, ...]`, in the form of the layout, before any sigmoid.
+        layout: what they mean.
     """
 
     maps: tuple[Tensor, ...]
-    strides: tuple[int, ...]
-    anchors: tuple[Tensor, ...]
-    decoding: BoxDecoding
+    layout: Layout
+
+    def candidates(self) -> Candidates:
+        """All boxes and scores."""
+        return self.layout.candidates(self.maps)
+
+    def split(self, parts: int) -> list[HeadMaps]:
+        """The maps of each of so many read-outs, which lie one after the other along N."""
+        levels = zip(*(one.chunk(parts) for one in self.maps), strict=True)
+        return [replace(self, maps=level) for level in levels]
 
 
 @dataclass(frozen=True)
@@ -120,6 +173,10 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def cpu(self) -> Detections:
+        """The same on the CPU."""
+        return Detections(self.boxes_xyxy.cpu(), self.scores.cpu(), self.labels.cpu())
 
     def to_original(self, sample: Sample) -> Detections:
         """The same boxes in pixels of the sample's original image, clipped to it."""

@@ -1,11 +1,14 @@
-"""From configs to objects: with the scripts, the only reader of Hydra. Python enters by `call` and `load_detector`."""
+"""From configs to objects: with the scripts, the only reader of Hydra. Python enters by the three names below."""
 
-from emsyolo.app.build import build_detector
-from emsyolo.app.evaluate import evaluate
-from emsyolo.app.export import export
-from emsyolo.app.predict import predict
-from emsyolo.app.python import call, load_detector
-from emsyolo.app.run import check_words, run
-from emsyolo.app.train import train
+from importlib import import_module
+from typing import Any
 
-__all__ = ["build_detector", "call", "check_words", "evaluate", "export", "load_detector", "predict", "run", "train"]
+_HOMES = {"build_detector": "build", "call": "python", "load_detector": "python"}
+__all__ = ["build_detector", "call", "load_detector"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, and only that: a script that ends with a message needs no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
+from inspect import signature
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
-import torch
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from emsyolo.app.config import compose_config
@@ -17,19 +19,37 @@ from emsyolo.dataset.datamodule import DataModule, fit_to
 from emsyolo.dataset.event.framing import Framing
 from emsyolo.geometry.anchors import kmeans_anchors, shape_iou
 from emsyolo.model.detector import Detector
+from emsyolo.neuron.memory import set_memory
 
 log = logging.getLogger(__name__)
+HYDRA = ("_target_",)
+READ_HERE = ("licence", "sensor_hw", "window_us", "steps", "representation", "frame_hw")  # and by the tasks
 
 
 def data_of(cfg: DictConfig) -> DataModule:
     """The data set of a config.
 
     Raises:
-        ValueError: a protocol of event cameras for still images.
+        ValueError: a key that neither the data set takes nor another setting refers to, or a value that is refused.
     """
-    if "window_us" in cfg.dataset and "sensor_hw" not in cfg.dataset:
-        raise ValueError(f"protocol= is for recordings of event cameras; dataset={cfg.dataset.name} has still images")
-    return instantiate(cfg.dataset, _convert_="all")
+    taken = signature(get_object(cfg.dataset._target_)).parameters
+    _check_keys(cfg.dataset, taken)
+    resolved_node: Any = OmegaConf.to_container(cfg.dataset, resolve=True)
+    given = {key: value for key, value in resolved_node.items() if key in (*taken, *HYDRA)}
+    return instantiate(given, _convert_="all")
+
+
+def _check_keys(dataset: DictConfig, taken: Collection[str]) -> None:
+    """Refuse misspelt keys: what stands in a data set's config is taken by it, or referred to, or read elsewhere."""
+    text = OmegaConf.to_yaml(dataset, resolve=False)
+    known = {*taken, *HYDRA, *READ_HERE, *re.findall(r"\$\{dataset\.(\w+)", text)}
+    for key in map(str, dataset):
+        if key not in known:
+            near = get_close_matches(key, [*taken, *READ_HERE], n=1)
+            raise ValueError(
+                f"dataset.{key}: nothing reads this key of the config of data set {dataset.get('name')}"
+                f"{f'; did you mean {near[0]}?' if near else ''}"
+            )
 
 
 def fit_of(cfg: DictConfig) -> Fit:
@@ -59,7 +79,7 @@ def fit_to_data(cfg: DictConfig, data: DataModule) -> None:
     """Fill in what the data decides: classes, channels and, for `anchors: auto`, the anchors (printed)."""
     OmegaConf.update(cfg, "model.num_classes", len(data.class_names))
     OmegaConf.update(cfg, "model.in_channels", data.val.channels)
-    if cfg.model.anchors != "auto":
+    if cfg.model.get("anchors") != "auto":
         return
     sizes = data.train.box_sizes(data.fit.scale_wh)
     counts = list(cfg.model.anchors_per_level)
@@ -88,25 +108,14 @@ def build_detector(model: str, num_classes: int, T: int, overrides: Sequence[str
     """
     cfg = compose_config("train", ["dataset=coco", f"model={model}", f"T={T}", *overrides])
     OmegaConf.update(cfg, "model.num_classes", num_classes)
-    return detector_of(cfg)
-
-
-def device_of(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU.
-
-    Raises:
-        ValueError: a device that is not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device={name}: no CUDA device is available; use device=cpu")
-    return torch.device(name)
+    detector = detector_of(cfg)
+    set_memory(detector, cfg.memory)
+    return detector
 
 
 def plain(cfg: DictConfig) -> Any:
-    """A config as plain lists and dictionaries, its interpolations kept, as checkpoints store it."""
-    return OmegaConf.to_container(cfg, resolve=False)
+    """A config as plain lists and dictionaries, as checkpoints store it: references kept, but T, which is computed."""
+    return {**cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=False)), "T": cfg.T}
 
 
 def resolved(cfg: DictConfig) -> Any:

@@ -1,29 +1,72 @@
-"""Configs: composing them outside a script, finding a run, and bringing a checkpoint's config back."""
+"""Configs: what a task was asked for, finding a run, and laying what was typed over a checkpoint's config."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from lightning.pytorch.utilities import rank_zero_only
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from emsyolo.app.folder import new_folder
 from emsyolo.app.trusted import check_trusted
-from emsyolo.trainer.fit import LAST
-from emsyolo.weights.checkpoint import Weights
+from emsyolo.process import process_rank
+from emsyolo.weights import LAST
+
+if TYPE_CHECKING:  # which brings torch
+    from emsyolo.weights.checkpoint import Weights
 
 # What a checkpoint decides, unless it is typed; of the data set, what makes the network's input.
 FROM_CHECKPOINT = ("T", "model", "neuron")
 INPUT = ("size_hw", "fit", "window_us", "steps", "representation", "frame_hw")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a task was asked for, from the shell, in a sweep or from Python.
+
+    Attributes:
+        cfg: as composed.
+        overrides: the words that were typed, such as `neuron.v_threshold=0.3`.
+        choices: the option of each group.
+        out: the folder of the run.
+        sweep: it is one run of several.
+    """
+
+    cfg: DictConfig
+    overrides: tuple[str, ...]
+    choices: Mapping[str, str]
+    out: Path
+    sweep: bool = False
+
+    @classmethod
+    def of_hydra(cls, cfg: DictConfig) -> Asked:
+        """What Hydra knows of the run that it has begun."""
+        hydra = HydraConfig.get()
+        return cls(
+            cfg,
+            tuple(hydra.overrides.task),
+            dict(hydra.runtime.choices),
+            Path(hydra.runtime.output_dir),
+            hydra.mode == RunMode.MULTIRUN,
+        )
+
+    def names(self, key: str) -> bool:
+        """Whether a key or group was typed."""
+        return any(path == key for path, _ in typed_paths(self.overrides))
+
+    def choice(self, group: str) -> str | None:
+        """The option of a group, if it was typed."""
+        return self.choices[group] if self.names(group) else None
 
 
 def conf_dir() -> Path:
@@ -49,7 +92,7 @@ def newest_run(runs_dir: Path, dataset: str, model: str | None, file: str) -> Pa
 
     Args:
         runs_dir: the folder of all runs.
-        dataset: option of the group `dataset`.
+        dataset: name of the data set.
         model: option of the group `model`, or None for any.
         file: `best.ckpt` or `last.ckpt`.
 
@@ -66,49 +109,48 @@ def newest_run(runs_dir: Path, dataset: str, model: str | None, file: str) -> Pa
     return max(found, key=lambda path: path.stat().st_mtime)
 
 
-def typed_choice(group: str) -> str | None:
-    """The option of a group if it was typed on the command line."""
-    typed = any(key == group for key, _ in _typed())
-    return HydraConfig.get().runtime.choices[group] if typed else None
-
-
-def _typed() -> list[tuple[str, str]]:
-    """What was typed: keys or groups, and the sign (`+`, `~` or nothing) before each."""
-    parsed = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
-    return [(p.key_or_group, "~" if p.is_delete() else "+" if p.is_add() else "") for p in parsed]
+def typed_paths(overrides: Sequence[str]) -> list[tuple[str, str]]:
+    """What was typed: the dotted path of each word, and the sign (`+`, `~` or nothing) before it."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    paths = [one.key_or_group.replace("/", ".").split("@")[0] for one in parsed]
+    return [(path, "~" if p.is_delete() else "+" if p.is_add() else "") for path, p in zip(paths, parsed, strict=True)]
 
 
 def overlay(
-    saved: DictConfig, typed: DictConfig, keys: Sequence[str] | None = None, leave: Sequence[str] = ()
+    saved: DictConfig,
+    composed: DictConfig,
+    overrides: Sequence[str],
+    keys: Sequence[str] | None = None,
+    leave: Sequence[str] = (),
 ) -> DictConfig:
     """A saved config with what was typed now laid over it.
 
     Args:
         saved: of the checkpoint, not resolved.
-        typed: as composed now.
+        composed: as composed now.
+        overrides: what was typed.
         keys: only what lies under these keys; None: all.
-        leave: typed keys that change nothing.
+        leave: typed paths that change nothing.
     """
     result = saved.copy()
     with open_dict(result):
-        for key, sign in _typed():
-            path = key.replace("/", ".").split("@")[0]
-            if key in leave or (keys is not None and path.split(".")[0] not in keys):
+        for path, sign in typed_paths(overrides):
+            if path in leave or (keys is not None and path.split(".")[0] not in keys):
                 continue
             if sign == "~":
                 parent, _, last = path.rpartition(".")
                 (OmegaConf.select(result, parent) if parent else result).pop(last, None)
             else:
-                OmegaConf.update(result, path, _raw(typed, path), merge=False, force_add=True)
+                OmegaConf.update(result, path, _raw(composed, path), merge=False, force_add=True)
     return result
 
 
 def _raw(cfg: DictConfig, path: str) -> Any:
     """The value under a dotted path, its interpolations unresolved."""
-    plain: Any = OmegaConf.to_container(cfg, resolve=False)
+    value: Any = OmegaConf.to_container(cfg, resolve=False)
     for part in path.split("."):
-        plain = plain[part]
-    return plain
+        value = value[part]
+    return value
 
 
 def saved_config(weights: Weights) -> DictConfig:
@@ -121,42 +163,47 @@ def saved_config(weights: Weights) -> DictConfig:
     return OmegaConf.create(weights.config["config"])
 
 
-def typed_groups() -> set[str]:
-    """The first words of what was typed: `T`, `dataset`, `convert`, ..."""
-    return {key.split(".")[0].split("@")[0] for key, _ in _typed()}
-
-
-def with_checkpoint(cfg: DictConfig, weights: Weights, keys: Sequence[str] = FROM_CHECKPOINT) -> DictConfig:
+def with_checkpoint(asked: Asked, weights: Weights, keys: Sequence[str] = FROM_CHECKPOINT) -> DictConfig:
     """The config of a task on a checkpoint: the given keys and the form of the input from it unless typed.
 
-    The data set comes from the checkpoint, too, when only `checkpoint=` was typed.
+    The data set comes from the checkpoint, too, when `checkpoint=` was given and no `dataset=`.
     """
-    saved = saved_config(weights)
+    saved, composed = saved_config(weights), asked.cfg
     # model=NAME of the checkpoint's own model chose the checkpoint; its settings are those it was trained with.
-    leave = ("model",) if typed_choice("model") == weights.config["model"] else ()
-    merged = overlay(saved, cfg, keys, leave)
-    result = cfg.copy()
+    leave = ("model",) if asked.choice("model") == weights.config["model"] else ()
+    merged = overlay(saved, composed, asked.overrides, keys, leave)
+    result = composed.copy()
+    paths = [path for path, _ in typed_paths(asked.overrides)]
     with open_dict(result):
         for key in keys:
-            result[key] = _raw(merged, key)
-        if cfg.checkpoint is not None and typed_choice("dataset") is None:
-            result.dataset = _raw(overlay(saved, cfg, ("dataset",)), "dataset")
-        typed = {key for key, _ in _typed()}
-        for key in INPUT:
-            decided = any(one == "protocol" or one.startswith(f"dataset.{key}") for one in typed)
-            if not decided and key in saved.dataset and key in result.dataset:
-                result.dataset[key] = _raw(saved, f"dataset.{key}")
-        if "model" in typed and not leave:  # another architecture, for the same classes and anchors
+            if key in merged:
+                result[key] = _raw(merged, key)
+        if composed.checkpoint is not None and "dataset" not in paths:
+            result.dataset = _raw(overlay(saved, composed, asked.overrides, ("dataset",)), "dataset")
+        _take_input(result, saved, overlay(saved, composed, asked.overrides, ("protocol",)), paths)
+        if "model" in paths and not leave:  # another architecture, for the same classes and anchors
             result.model.num_classes = saved.model.num_classes
             result.model.in_channels = saved.model.in_channels
-            if "model.anchors" not in typed:
+            if "model.anchors" not in paths and "anchors" in saved.model and "anchors" in result.model:
                 result.model.anchors = saved.model.anchors
     return result
 
 
+def _take_input(result: DictConfig, saved: DictConfig, merged: DictConfig, paths: Sequence[str]) -> None:
+    """Let the checkpoint decide what makes the network's input, where nothing of it was typed."""
+    if "protocol" in paths:
+        return
+    for key in INPUT:
+        typed = any(path.startswith(f"dataset.{key}") for path in paths)
+        if not typed and key in saved.dataset and key in result.dataset:
+            result.dataset[key] = _raw(saved, f"dataset.{key}")
+    if "protocol" in merged:
+        result.protocol = _raw(merged, "protocol")
+
+
 def first_process() -> bool:
     """Whether this process speaks and writes: alone, or the first that torchrun, SLURM or Lightning started."""
-    return getattr(rank_zero_only, "rank", 0) == 0
+    return process_rank() == 0
 
 
 def run_folder(runs_dir: str, resume: str | None, dataset: str, model: str, now: str) -> str:
@@ -216,18 +263,6 @@ def resumed_checkpoint(runs_dir: Path, resume: str, dataset: str, model: str) ->
     if not path.is_file():
         raise FileNotFoundError(f"resume={resume}: no such file; give the path of a run's {LAST}, or resume=last")
     return path.resolve()
-
-
-def check_protocol() -> None:
-    """Refuse a typed protocol that does not exist, for Hydra takes the group as optional.
-
-    Raises:
-        ValueError: no such option; names those that there are.
-    """
-    choice = typed_choice("protocol")
-    options = sorted(path.stem for path in (conf_dir() / "protocol").glob("*.yaml"))
-    if choice is not None and choice not in options:
-        raise ValueError(f"protocol={choice}: no such option; expected one of {', '.join(options)}")
 
 
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)

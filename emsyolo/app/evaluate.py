@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
+from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from emsyolo.app.build import data_of, detector_of, device_of
-from emsyolo.app.checkpoint import find_checkpoint
-from emsyolo.app.config import FROM_CHECKPOINT, typed_groups, with_checkpoint
-from emsyolo.app.convert import measure_conversion
+from emsyolo.app.build import data_of
+from emsyolo.app.checkpoint import find_checkpoint, trained_detector
+from emsyolo.app.config import FROM_CHECKPOINT, Asked, compose_config, with_checkpoint
+from emsyolo.app.convert import converted, error_report, save_converted
 from emsyolo.app.folder import new_folder
-from emsyolo.app.measure import measure
+from emsyolo.app.measure import Energy, measure
+from emsyolo.app.passes import Direct, Passes, Simulated
+from emsyolo.app.sheets import Drawing
 from emsyolo.convert.converter import is_conventional
-from emsyolo.convert.simulate import checked_times
+from emsyolo.dataset.datamodule import DataModule
 from emsyolo.deploy.inference import for_inference
+from emsyolo.device import named_device
+from emsyolo.model.detector import Detector
 from emsyolo.report.page import page
-from emsyolo.weights.checkpoint import load_weights
+from emsyolo.weights.checkpoint import Weights
 
 EXTREMES = 8  # best and worst images in a report
 log = logging.getLogger(__name__)
 
 
-def evaluate(cfg: DictConfig) -> dict[str, Any]:
+def evaluate(asked: Asked) -> dict[str, Any]:
     """Measure a checkpoint on the validation set; files go to `runs/<dataset>/<model>/<time>/`.
 
     Returns:
@@ -37,12 +41,48 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         ValueError: the data set's classes are not those that the checkpoint was trained on.
     """
-    weights = find_checkpoint(cfg)
-    cfg = with_checkpoint(cfg, weights, (*FROM_CHECKPOINT, "postprocess"))
+    weights = find_checkpoint(asked)
+    cfg = with_checkpoint(asked, weights, (*FROM_CHECKPOINT, "postprocess", "convert"))
+    if not asked.names("convert") and "convert" not in weights.config["config"]:
+        cfg.convert = _usual_conversion(weights)
     log.info(
         "checkpoint %s (model %s, trained on %s)", weights.path, weights.config["model"], weights.config["dataset"]
     )
+    if OmegaConf.is_list(cfg.T):
+        raise ValueError(f"T={list(cfg.T)}: expected a number; for several type T={max(cfg.T)} read_out={list(cfg.T)}")
     data = data_of(cfg)
+    _check_data(data, cfg, weights)
+    detector = trained_detector(cfg, weights)
+    if asked.sweep:
+        out = asked.out
+    else:
+        parent = Path(cfg.runs_dir) / data.name / weights.config["model"]
+        out = new_folder(parent, time.strftime("%Y-%m-%d_%H-%M-%S"))
+    out.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(cfg, out / "config.yaml")
+    facts: dict[str, Any] = {"checkpoint": str(weights.path), "dataset": data.name, "model": weights.config["model"]}
+    detector.to(named_device(cfg.device))
+    passes: Passes
+    if cfg.convert and is_conventional(detector):
+        steps = cfg.T if asked.names("T") else cfg.convert.T
+        passes, more = _conversion(detector, data, cfg, steps, weights, out)
+        facts |= more
+    elif detector.chunk is not None:
+        passes = Simulated(detector.eval(), cfg.read_out)
+    else:
+        ready = for_inference(detector, named_device(cfg.device), precision=cfg.precision)
+        passes = Direct(ready, cfg.read_out, compiled=cfg.compile)
+    drawing = Drawing(cfg.score_threshold, cfg.sheet_images, EXTREMES if cfg.report else 0)
+    metrics = measure(
+        passes, data, instantiate(cfg.postprocess), out=out, facts=facts, energy=Energy(**cfg.energy), drawing=drawing
+    )
+    if cfg.report:
+        log.info("written: %s", page(out))
+    return metrics
+
+
+def _check_data(data: DataModule, cfg: DictConfig, weights: Weights) -> None:
+    """Refuse data that the network does not understand."""
     if list(data.class_names) != list(weights.config["class_names"]):
         raise ValueError(
             f"dataset {data.name} has the classes {list(data.class_names)}, the checkpoint {weights.path} was trained "
@@ -53,37 +93,27 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
             f"frames of dataset {data.name} have {data.val.channels} channels, the checkpoint {weights.path} was "
             f"trained on {cfg.model.in_channels}; type the protocol that it was trained with"
         )
-    times = list(cfg.T) if OmegaConf.is_list(cfg.T) else [cfg.T]
-    asked = bool(typed_groups() & {"T", "convert"})
-    if OmegaConf.is_list(cfg.T):
-        cfg.T = 1  # an ANN's own
-    detector = detector_of(cfg)
-    load_weights(detector, weights)
-    device = device_of(cfg.device)
-    hydra_config = HydraConfig.get()
-    if hydra_config.mode == RunMode.MULTIRUN:
-        out = Path(hydra_config.runtime.output_dir)
-    else:
-        parent = Path(cfg.runs_dir) / data.name / weights.config["model"]
-        out = new_folder(parent, time.strftime("%Y-%m-%d_%H-%M-%S"))
-    out.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(cfg, out / "config.yaml")
-    postprocess = instantiate(cfg.postprocess)
-    facts = {"checkpoint": str(weights.path), "dataset": data.name, "model": weights.config["model"]}
-    shared: dict[str, Any] = {"out": out, "facts": facts, "score_threshold": cfg.score_threshold, **cfg.energy}
-    shared["extremes"] = EXTREMES if cfg.report else 0
-    if asked and is_conventional(detector):
-        settings = instantiate(cfg.convert)
-        metrics = measure_conversion(detector.to(device), data, postprocess, settings, times, **shared)
-    else:
-        if len(times) > 1:
-            times = checked_times(times)
-            detector.T = times[-1]
-        ready = for_inference(detector, device, precision=cfg.precision)
-        metrics = measure(
-            ready, data, postprocess, sheet_images=cfg.sheet_images, compiled=cfg.compile,
-            times=times[:-1], **shared,
-        )  # fmt: skip
-    if cfg.report:
-        log.info("written: %s", page(out))
-    return metrics
+
+
+def _usual_conversion(weights: Weights) -> DictConfig:
+    """How networks of a checkpoint's kind are converted, for checkpoints that were written before it stood in them."""
+    try:
+        conversion: DictConfig = compose_config("evaluate", [f"model={weights.config['model']}"]).convert
+    except HydraException:  # a model of the user's own
+        return OmegaConf.create({})
+    return conversion
+
+
+def _conversion(
+    ann: Detector, data: DataModule, cfg: DictConfig, T: int, weights: Weights, out: Path
+) -> tuple[Simulated, dict[str, Any]]:
+    """The converted network, which is saved, and what `metrics.json` says of the conversion."""
+    settings = instantiate(cfg.convert)
+    spiking, frames = converted(ann, data, settings, T)
+    path = out / "checkpoints" / "converted.safetensors"
+    save_converted(path, spiking, weights, settings)
+    log.info("converted (%s, T=%d); written: %s", settings.rule, T, path)
+    facts: dict[str, Any] = {"convert": asdict(settings), "parameters": sum(p.numel() for p in ann.parameters())}
+    if settings.report:
+        facts["errors"] = error_report(spiking, ann, frames[0], out)
+    return Simulated(spiking, cfg.read_out, ann), facts

@@ -4,65 +4,62 @@ from __future__ import annotations
 
 import json
 import logging
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
-from emsyolo.app.build import data_of, detector_of, resolved
-from emsyolo.app.checkpoint import find_checkpoint
-from emsyolo.app.config import saved_config, with_checkpoint
+from emsyolo.app.build import data_of, resolved
+from emsyolo.app.checkpoint import find_checkpoint, trained_detector
+from emsyolo.app.config import Asked, saved_config, with_checkpoint
+from emsyolo.app.convert import conversion_config, converted
+from emsyolo.convert.converter import is_conventional
 from emsyolo.dataset.datamodule import collate
-from emsyolo.deploy import nir, onnx
+from emsyolo.deploy.export import Export, agreement
 from emsyolo.model.detector import Detector
-from emsyolo.model.postprocess import Postprocess
-from emsyolo.neuron.lif import LIF
 from emsyolo.report.card import model_card
-from emsyolo.types import Sample
-from emsyolo.weights.checkpoint import Weights, load_weights, save_weights
+from emsyolo.weights.checkpoint import Weights
 
 log = logging.getLogger(__name__)
-FORMATS = ("onnx", "nir", "safetensors")
-IMAGES = 4  # on which the exported graph is compared
+IMAGES = 4  # on which an exported graph is compared
 TOLERANCE = 1e-2  # px, or shares of 1
 ALIKE = 0.99  # of the detections
 
 
-def export(cfg: DictConfig) -> None:
+def export(asked: Asked) -> None:
     """Write a checkpoint in another form, and compare what it computes where that can be done here.
 
     Raises:
-        ValueError: an unknown format, or a network that it cannot hold.
+        ValueError: a network that the format cannot hold.
     """
-    if cfg.format not in FORMATS:
-        raise ValueError(f"format is {cfg.format!r}; expected one of {', '.join(FORMATS)}")
-    weights = find_checkpoint(cfg)
-    cfg = with_checkpoint(cfg, weights)
+    weights = find_checkpoint(asked)
+    cfg = with_checkpoint(asked, weights)
     log.info("checkpoint %s (model %s)", weights.path, weights.config["model"])
-    detector = detector_of(cfg)
-    load_weights(detector, weights)
+    form: Export = instantiate(cfg.format)
+    detector, config = trained_detector(cfg, weights), weights.config
+    if cfg.convert and is_conventional(detector):
+        settings, steps = instantiate(cfg.convert), cfg.T if asked.names("T") else cfg.convert.T
+        detector, _ = converted(detector, data_of(cfg), settings, steps)
+        config = conversion_config(weights, settings, steps)
     out = Path(cfg.out or weights.path.with_suffix(""))
-    if out.suffix != f".{cfg.format}":
-        out = out.with_name(f"{out.name}.{cfg.format}")
-    if cfg.format == "safetensors":
-        save_weights(out, detector, weights.config)
-        log.info("written: %s (weights and config)", out)
-        _card(out, weights)
-        return
+    if out.suffix != form.suffix:
+        out = out.with_name(f"{out.name}{form.suffix}")
+    about = {
+        "class_names": list(weights.config["class_names"]),
+        "model": weights.config["model"],
+        "T": detector.T,
+        "size_hw": list(cfg.dataset.size_hw),
+        "config": config,
+    }
+    frames = _frames(cfg) if form.needs_frames else torch.empty(0)
     try:
-        frames = _frames(cfg)
-        if cfg.format == "nir":
-            size = (frames.shape[2], frames.shape[3], frames.shape[4])
-            last = nir.export_nir(detector, size, out, part=cfg.part, dt=cfg.dt)
-            log.info("written: %s (up to %s; one step is %g s)", out, last, cfg.dt)
-        else:
-            _onnx(detector, frames, instantiate(cfg.postprocess), out, _about(cfg, weights, detector))
+        written = form.write(detector, frames, out, about)
+        _compare(form, written, detector, frames, cfg)
     except ModuleNotFoundError as error:
-        raise ValueError(f"format={cfg.format} needs {error.name}; pip install 'emsyolo[export]'") from error
+        raise ValueError(f"{out.name} needs {error.name}; pip install 'emsyolo[export]'") from error
+    log.info("written: %s", ", ".join(map(str, written)))
     _card(out, weights)
 
 
@@ -74,25 +71,25 @@ def _card(out: Path, weights: Weights) -> None:
     log.info("written: %s", model_card(out, about, metrics))
 
 
-def _onnx(detector: Detector, frames: Tensor, postprocess: Postprocess, out: Path, about: dict[str, Any]) -> None:
-    onnx.export_whole(detector, frames, out, about)
-    step = None
-    if any(isinstance(one, LIF) for one in detector.modules()):
-        step = out.with_suffix(".step.onnx")
-        onnx.export_step(detector, frames[0], step, about)
-    for name, one in onnx.compare(detector, frames, postprocess, out, step).items():
-        path = out if name == "whole" else step
+def _compare(form: Export, written: list[Path], detector: Detector, frames: Tensor, cfg: DictConfig) -> None:
+    """Refuse files that find other boxes than the detector, whose normalisation is not folded as theirs is."""
+    found = form.run(written, detector, frames)
+    if not found:
+        return
+    with torch.no_grad():
+        expected = detector.cpu().float().eval()(frames).candidates()
+    for path, candidates in found.items():
+        one = agreement(candidates, expected, instantiate(cfg.postprocess))
         log.info(
-            "%s: in ONNX Runtime 999 of 1000 boxes are within %.2g px of the trained detector's (allowed: %g); %d of "
-            "its %d detections are alike",
+            "%s: run here, 999 of 1000 boxes are within %.2g px of the trained detector's (allowed: %g); %d of its %d "
+            "detections are alike",
             path, one.apart, TOLERANCE, one.alike, one.detections,
         )  # fmt: skip
         if one.apart > TOLERANCE or one.alike < ALIKE * one.detections:
             raise ValueError(
-                f"{path}: ONNX Runtime's boxes differ by {one.apart:.2g} px, {one.alike} of {one.detections} "
-                f"detections are alike; expected at most {TOLERANCE} px, and {ALIKE:.0%} of the detections"
+                f"{path}: its boxes differ by {one.apart:.2g} px, {one.alike} of {one.detections} detections are "
+                f"alike; expected at most {TOLERANCE} px, and {ALIKE:.0%} of the detections"
             )
-    log.info("written: %s", ", ".join(str(path) for path in (out, step) if path))
 
 
 def _frames(cfg: DictConfig) -> Tensor:
@@ -100,27 +97,9 @@ def _frames(cfg: DictConfig) -> Tensor:
     try:
         data = data_of(cfg)
         samples = [data.val[i] for i in range(min(IMAGES, len(data.val)))]
-        return collate([data.fit(one, partial(_alone, one)) for one in samples]).frames.float() / 255
+        return collate([data.fit(one) for one in samples]).frames.float() / 255
     except (OSError, ValueError) as error:
         log.info("no validation images (%s): the graph is compared on noise", str(error).splitlines()[0])
         torch.manual_seed(0)
         height, width = cfg.dataset.size_hw
         return torch.rand(cfg.dataset.get("steps", 1), IMAGES, cfg.model.in_channels, height, width)
-
-
-def _alone(sample: Sample) -> Sample:
-    return sample
-
-
-def _about(cfg: DictConfig, weights: Weights, detector: Detector) -> dict[str, Any]:
-    return {
-        "class_names": list(weights.config["class_names"]),
-        "model": weights.config["model"],
-        "T": detector.T,
-        "size_hw": list(cfg.dataset.size_hw),
-        "strides": list(detector.head.strides),
-        "anchors": detector.head.anchors.tolist(),
-        "decoding": detector.head.decoding.__name__,
-        "frames": "RGB or event frames in [0, 1]",
-        "boxes": "centre x, centre y, width, height in px; objectness; classes",
-    }

@@ -4,224 +4,210 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.progress import track
 from torch import Tensor
 
+from emsyolo.app.passes import ANN, Passes
+from emsyolo.app.sheets import Choice, Drawing, Extremes
 from emsyolo.dataset.datamodule import DataModule
-from emsyolo.evaluator.activity import ActivityMeter
-from emsyolo.evaluator.coco import CocoEvaluator
+from emsyolo.device import device_of
+from emsyolo.evaluator.coco import SCORES, CocoEvaluator
 from emsyolo.evaluator.op_count import energy_beside_spikingjelly
-from emsyolo.evaluator.per_image import image_f1
 from emsyolo.evaluator.speed import measure_speed
-from emsyolo.model.detector import Detector
+from emsyolo.io import written_whole
 from emsyolo.model.postprocess import Postprocess
-from emsyolo.neuron.multistep import reset
 from emsyolo.report.activity import firing_rates
-from emsyolo.report.boxes import contact_sheet
-from emsyolo.report.by_time import accuracy_by_time
+from emsyolo.report.by_time import accuracy_by_time, metrics_by_time
 from emsyolo.report.curves import precision_recall_curves
-from emsyolo.report.events import pictures
 from emsyolo.report.table import by_time_table, layers_table, metrics_table, op_count_table, show
-from emsyolo.types import Batch, Detections, HeadMaps, Targets
-from emsyolo.weights.atomic import written_whole
 
 log = logging.getLogger(__name__)
-SCORES = ("mAP", "mAP50", "mAP75")
+SHARES = (90, 95, 99)  # per cent of the ANN's mAP
 
 
-@dataclass
-class Shown:
-    """The images of the contact sheet, with what was found on them."""
-
-    images: list[Tensor] = field(default_factory=list)
-    detections: list[Detections] = field(default_factory=list)
-    truths: list[Targets] = field(default_factory=list)
-
-    def add(self, frames: Tensor, detections: Detections, truth: Targets) -> None:
-        """Add a sample, frames `[T0, C, H, W]`: one picture of a still image, of events the first and the last step."""
-        for picture in pictures(frames):
-            self.images.append(picture)
-            self.detections.append(detections)
-            self.truths.append(truth)
-
-
-@dataclass
-class Extremes:
-    """The images that were done best and worst, by F1.
+@dataclass(frozen=True)
+class Energy:
+    """How energy is counted.
 
     Attributes:
-        count: how many of each; with 0 nothing is kept.
-        score_threshold: of the boxes that count, and are drawn.
-        ranked: score, place in the set, frames `[T0, C, H, W]`, what was found and the truth; the worst first.
+        mac_pj: of a multiply-accumulate, pJ.
+        ac_pj: of an accumulate, pJ.
+        spikingjelly: count one image with SpikingJelly's counter as well.
     """
 
-    count: int
-    score_threshold: float
-    ranked: list[tuple[float, int, Tensor, Detections, Targets]] = field(default_factory=list)
-    seen: int = 0
+    mac_pj: float = 4.6
+    ac_pj: float = 0.9
+    spikingjelly: bool = False
 
-    def add(self, batch: Batch, found: Sequence[Detections]) -> None:
-        """Look at the images of a batch; what is neither best nor worst is forgotten."""
-        for i, (one, truth) in enumerate(zip(found, batch.targets, strict=True) if self.count else ()):
-            score = image_f1(one, truth, score_threshold=self.score_threshold)
-            self.ranked.append((score, self.seen + i, batch.frames[:, i].clone(), one, truth))
-        self.seen += len(batch)
-        self.ranked.sort(key=lambda one: one[:2])
-        del self.ranked[self.count : max(self.count, len(self.ranked) - self.count)]
+    @property
+    def prices(self) -> dict[str, float]:
+        """Both energies by name."""
+        return {"mac_pj": self.mac_pj, "ac_pj": self.ac_pj}
 
-    def draw(self, out: Path, class_names: Sequence[str]) -> None:
-        """Write `worst.png` and `best.png`, where there are any."""
-        for name, some in (("worst", self.ranked[: self.count]), ("best", self.ranked[::-1][: self.count])):
-            sheet = Shown()
-            for _, _, frames, detections, truth in some:
-                sheet.add(frames, detections, truth)
-            if some:
-                contact_sheet(
-                    out / f"{name}.png", sheet.images, sheet.detections, sheet.truths, class_names,
-                    score_threshold=self.score_threshold,
-                )  # fmt: skip
+
+@dataclass(frozen=True)
+class Seen:
+    """What one way through the validation set has shown.
+
+    Attributes:
+        evaluators: by read-out; under `ANN` that of the ANN.
+        rates: events per second of each window.
+        choice, extremes: images to be drawn.
+        example: frames of one image, on the device.
+    """
+
+    evaluators: dict[int, CocoEvaluator]
+    rates: list[float]
+    choice: Choice
+    extremes: Extremes
+    example: Tensor
 
 
 @torch.inference_mode()
 def measure(
-    detector: Detector,
+    passes: Passes,
     data: DataModule,
     postprocess: Postprocess,
     *,
     out: Path,
-    facts: dict[str, Any],
-    mac_pj: float,
-    ac_pj: float,
-    spikingjelly: bool = False,
-    compiled: bool = False,
-    score_threshold: float = 0.3,
-    sheet_images: int = 16,
-    extremes: int = 0,
-    times: Sequence[int] = (),
+    facts: Mapping[str, Any],
+    energy: Energy | None = None,
+    drawing: Drawing | None = None,
 ) -> dict[str, Any]:
-    """Evaluate, print a table, and write `metrics.json` and pictures.
+    """Evaluate, print tables, and write `metrics.json` and pictures.
 
     Args:
-        detector: on its device.
+        passes: the detector, on its device, and how it is run.
         data: its validation set is measured.
         postprocess: head maps to detections.
         out: folder of the files.
         facts: further entries of `metrics.json`: checkpoint, dataset, model.
-        mac_pj: energy of a multiply-accumulate, pJ.
-        ac_pj: energy of an accumulate, pJ.
-        spikingjelly: count one image with SpikingJelly's counter as well.
-        compiled: measure the speed of the detector after `torch.compile`; all else is counted without it.
-        score_threshold: of the boxes on the contact sheet.
-        sheet_images: number of images on the contact sheet.
-        extremes: so many of the best and of the worst images are drawn, too.
-        times: steps after which the maps are read out as well, from the same pass, at most the detector's T; none: the
-            powers of two up to T.
+        energy: how it is counted; None is `Energy()`.
+        drawing: what is drawn; None is `Drawing()`.
 
     Returns:
-        What is written to `metrics.json`.
+        What is written to `metrics.json`. Where the network is read out at several steps it has `by_T`, and where it
+        was converted from an ANN also `ann`, and `steps_to`, the first T at which 90, 95 and 99 % of the ANN's mAP are
+        reached (null: none, or the ANN finds nothing).
     """
-    detector.eval()
-    device = next(detector.parameters()).device
-    early = {t for t in times or (2**i for i in range(detector.T.bit_length())) if t < detector.T}
-    evaluators = {
-        t: CocoEvaluator(data.val.truth(), data.class_names, data.box_filter) for t in (*sorted(early), detector.T)
-    }
-    evaluator = evaluators[detector.T]
-    shown = Shown()
-    rates: list[float] = []
-    # Spread over the set, for the first samples may all be of one recording.
-    chosen = set(np.linspace(0, len(data.val) - 1, min(sheet_images, len(data.val))).round().astype(int).tolist())
-    seen = 0
-    ranked = Extremes(extremes, score_threshold)
-    loader = data.val_loader()
-    with ActivityMeter(detector) as meter:
-        for batch in track(loader, description="evaluating", transient=True):
-            maps = _by_time(detector, batch.frames.to(device), list(evaluators))
-            meter.step(len(batch))
-            for t, counted in evaluators.items():
-                found = [Detections(d.boxes_xyxy.cpu(), d.scores.cpu(), d.labels.cpu()) for d in postprocess(maps[t])]
-                counted.update(found, batch.samples)
-            rates += [sample.event_rate for sample in batch.samples if sample.event_rate is not None]
-            for i in range(len(batch)):
-                if seen + i in chosen:
-                    shown.add(batch.frames[:, i], found[i], batch.targets[i])
-            ranked.add(batch, found)
-            seen += len(batch)
-
-    fast = torch.compile(detector) if compiled else detector
-
-    def run(images: int) -> object:
-        frames = batch.frames[:, :1].expand(-1, images, -1, -1, -1)
-        return postprocess(fast(frames.to(device)))
-
+    energy = energy or Energy()
+    passes.detector.eval()
+    seen = _looked_at(passes, data, postprocess, drawing or Drawing())
+    last = passes.times[-1]
+    activities = {t: one.report(**energy.prices) for t, one in passes.activities().items()}
     metrics = {
-        **evaluator.compute(),
-        **event_metrics(evaluator, data, rates),
-        "T": detector.T,
-        **_readouts(evaluators),
-        **meter.report(mac_pj=mac_pj, ac_pj=ac_pj),
-        **measure_speed(run, batch_size=data.eval_batch_size),
-        "parameters": sum(p.numel() for p in detector.parameters()),
+        **seen.evaluators[last].compute(),
+        **event_metrics(seen.evaluators[last], data, seen.rates),
+        "T": last,
+        **_by_time(passes, seen.evaluators, activities),
+        **activities[last],
+        **measure_speed(
+            lambda images: postprocess(passes.answer(seen.example.expand(-1, images, -1, -1, -1))),
+            batch_size=passes.batch_size or data.eval_batch_size,
+        ),
+        "parameters": sum(p.numel() for p in passes.detector.parameters()),
         **facts,
     }
-    if spikingjelly:
+    if energy.spikingjelly:
         metrics["energy_spikingjelly"] = energy_beside_spikingjelly(
-            detector, lambda: detector(batch.frames[:, :1].to(device)), mac_pj=mac_pj, ac_pj=ac_pj
+            passes.detector, lambda: passes.detector(seen.example), **energy.prices
         )
     with written_whole(out / "metrics.json") as path:
         path.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-    contact_sheet(
-        out / "detections.png",
-        shown.images,
-        shown.detections,
-        shown.truths,
-        data.class_names,
-        score_threshold=score_threshold,
-    )
-    ranked.draw(out, data.class_names)
+    _draw(out, metrics, seen, data, last)
+    _say(metrics)
+    log.info("written: %s", out)
+    return metrics
+
+
+def _looked_at(passes: Passes, data: DataModule, postprocess: Postprocess, drawing: Drawing) -> Seen:
+    """One way through the validation set."""
+    device = device_of(passes.detector)
+    truth = data.val.truth()
+    read_outs = (*((ANN,) if passes.reference else ()), *passes.times)
+    evaluators = {t: CocoEvaluator(truth, data.class_names, data.box_filter) for t in read_outs}
+    choice = Choice(len(data.val), drawing, by_time=passes.reference)
+    extremes = Extremes(drawing)
+    rates: list[float] = []
+    example = None
+    for batch in track(data.val_loader(), description="evaluating", transient=True):
+        frames = batch.frames.to(device)
+        example = frames[:, :1] if example is None else example
+        maps = passes.maps(frames)
+        found = {t: [one.cpu() for one in postprocess(maps[t])] for t in read_outs}
+        for t, detections in found.items():
+            evaluators[t].update(detections, batch.samples)
+        choice.add(batch, found)
+        extremes.add(batch, found[passes.times[-1]])
+        rates += [sample.event_rate for sample in batch.samples if sample.event_rate is not None]
+    assert example is not None  # a data set without samples is refused when it is opened
+    return Seen(evaluators, rates, choice, extremes, example)
+
+
+def _by_time(
+    passes: Passes, evaluators: Mapping[int, CocoEvaluator], activities: Mapping[int, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """`by_T`, and `ann` and `steps_to`, where there is something of the kind."""
+    if len(evaluators) == 1:
+        return {}
+    scores = {t: {key: one[key] for key in SCORES} for t, one in ((t, e.compute()) for t, e in evaluators.items())}
+    errors = passes.map_errors()
+    by_time = {}
+    for t in passes.times:
+        more = {key: activities[t][key] for key in ("firing_rate", "energy")} if len(activities) > 1 else {}
+        by_time[t] = {**scores[t], **more, **({"map_error": errors[t]} if t in errors else {})}
+    found: dict[str, Any] = {"by_T": {str(t): row for t, row in by_time.items()}}
+    if passes.reference:
+        found["ann"] = scores[ANN]
+        found["steps_to"] = steps_to({t: row["mAP"] for t, row in by_time.items()}, scores[ANN]["mAP"])
+    return found
+
+
+def steps_to(by_time: Mapping[int, float | None], ann: float | None) -> dict[str, int | None]:
+    """By share of the ANN's mAP, in per cent, the first T that reaches it."""
+    return {
+        str(share): next((t for t, mean in by_time.items() if ann and (mean or 0) >= share / 100 * ann), None)
+        for share in SHARES
+    }
+
+
+def _draw(out: Path, metrics: Mapping[str, Any], seen: Seen, data: DataModule, last: int) -> None:
+    seen.choice.draw(out, data.class_names)
+    seen.extremes.draw(out, data.class_names)
     if "by_T" in metrics:
-        accuracy_by_time(out / "by_T.png", {t: metrics["by_T"][str(t)] for t in evaluators})
-        show(by_time_table({t: metrics["by_T"][str(t)] for t in evaluators}, {}))
-    precision_recall_curves(out / "precision_recall.png", *evaluator.precision_recall())
+        by_time = {int(t): row for t, row in metrics["by_T"].items()}
+        if "ann" in metrics:
+            metrics_by_time(out / "by_T.png", by_time, metrics["ann"])
+        else:
+            accuracy_by_time(out / "by_T.png", by_time)
+    precision_recall_curves(out / "precision_recall.png", *seen.evaluators[last].precision_recall())
     firing_rates(out / "firing_rates.png", metrics["layers"])
+
+
+def _say(metrics: Mapping[str, Any]) -> None:
+    """The tables, and the convolutions that multiply."""
+    if "by_T" in metrics:
+        show(by_time_table({int(t): row for t, row in metrics["by_T"].items()}, metrics.get("ann", {})))
     show(layers_table(metrics))
-    if spikingjelly:
+    if "energy_spikingjelly" in metrics:
         show(op_count_table(metrics["energy_spikingjelly"]))
     show(metrics_table(metrics))
+    if "steps_to" in metrics:
+        log.info("T at which 90, 95, 99 %% of the ANN's mAP are reached: %s", list(metrics["steps_to"].values()))
     impure = metrics["impure"]
     log.info(
-        "%d of %d convolutions are not fed by 0 and 1 alone (%.1f %% of all MACs): %s",
+        "%d of %d convolutions are not fed by 0 and 1 only (%.1f %% of all MACs): %s",
         len(impure),
         len(metrics["layers"]),
         100 * sum(row["macs"] for row in impure) / max(1, sum(row["macs"] for row in metrics["layers"])),
         ", ".join(row["name"] for row in impure) or "none",
     )
-    log.info("written: %s", out)
-    return metrics
-
-
-def _by_time(detector: Detector, frames: Tensor, times: Sequence[int]) -> dict[int, HeadMaps]:
-    """The maps after each number of steps, the last of which is all of them."""
-    reset(detector)
-    features = detector.features(frames)
-    reset(detector)
-    early = {t: detector.head([one[:t] for one in features]) for t in times[:-1]}
-    return {**early, times[-1]: detector.head(features)}
-
-
-def _readouts(evaluators: dict[int, CocoEvaluator]) -> dict[str, Any]:
-    """`by_T`, where there is more than one."""
-    if len(evaluators) == 1:
-        return {}
-    computed = {t: one.compute() for t, one in evaluators.items()}
-    return {"by_T": {str(t): {key: one[key] for key in SCORES} for t, one in computed.items()}}
 
 
 def event_metrics(evaluator: CocoEvaluator, data: DataModule, rates: list[float]) -> dict[str, Any]:

@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from rich.progress import track
 from torch import Tensor
 from torchvision.io import write_png
 
-from emsyolo.app.build import detector_of, device_of, fit_of
-from emsyolo.app.checkpoint import find_checkpoint
-from emsyolo.app.config import with_checkpoint
+from emsyolo.app.build import fit_of
+from emsyolo.app.checkpoint import find_checkpoint, trained_detector
+from emsyolo.app.config import Asked, with_checkpoint
 from emsyolo.app.folder import new_folder
 from emsyolo.app.found import detect, write_predictions
 from emsyolo.app.stream import SUFFIXES as RECORDINGS
@@ -28,17 +28,17 @@ from emsyolo.app.video import SUFFIXES as VIDEOS
 from emsyolo.app.video import predict_video
 from emsyolo.dataset.pixels import SUFFIXES, read_image
 from emsyolo.deploy.inference import for_inference
+from emsyolo.device import named_device
+from emsyolo.io import written_whole
 from emsyolo.report.boxes import draw_boxes
 from emsyolo.report.results import coco_results
 from emsyolo.types import Sample, Targets
-from emsyolo.weights.atomic import written_whole
-from emsyolo.weights.checkpoint import load_weights
 
 log = logging.getLogger(__name__)
 ALONG_TIME = {**dict.fromkeys(RECORDINGS, predict_stream), **dict.fromkeys(VIDEOS, predict_video)}
 
 
-def _sources(value: Any) -> list[str]:
+def sources_of(value: Any) -> list[str]:
     """What was typed as `source`: a path, or a list of them."""
     values = list(value) if OmegaConf.is_list(value) else [value]
     texts = ["" if one is None else str(one).strip() for one in values]  # 0 is typed as a number
@@ -94,37 +94,35 @@ def picture_paths(paths: Sequence[Path], out: Path) -> list[Path]:
     return written
 
 
-def _samples(paths: list[Path]) -> Iterator[Sample]:
+def samples_of(paths: list[Path]) -> Iterator[Sample]:
     """Images as samples without truth, upright by EXIF; an unreadable one is reported by name and left out."""
-    nothing = Targets(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool))
     for i, path in enumerate(paths):
         try:
             image = read_image(path, upright=True)
         except ValueError as error:
             log.warning("%s cannot be read and is left out (%s)", path, str(error).removeprefix(f"{path}: "))
             continue
-        yield Sample(image[None], nothing, i, path.name, (image.shape[1], image.shape[2]))
+        yield Sample(image[None], Targets.none(), i, path.name, (image.shape[1], image.shape[2]))
 
 
 @torch.inference_mode()
-def predict(cfg: DictConfig) -> None:
+def predict(asked: Asked) -> None:
     """Detect in images, a video or along a recording; write pictures and `predictions.json`."""
-    sources = [Path(one) for one in _sources(cfg.source)]
+    cfg = asked.cfg
+    sources = [Path(one) for one in sources_of(cfg.source)]
     source = sources[0]
     along_time = ALONG_TIME.get(source.suffix.lower()) if len(sources) == 1 else None
     paths = [] if along_time else list(dict.fromkeys(path for one in sources for path in image_paths(one)))
-    weights = find_checkpoint(cfg)
-    cfg = with_checkpoint(cfg, weights)
+    weights = find_checkpoint(asked)
+    cfg = with_checkpoint(asked, weights)
     if not along_time and "representation" in cfg.dataset:
         raise ValueError(
             f"source={cfg.source}: the checkpoint was trained on events; expected a recording "
             f"({', '.join(RECORDINGS)}), not images"
         )
     class_names = weights.config["class_names"]
-    device = device_of(cfg.device)
-    detector = detector_of(cfg)
-    load_weights(detector, weights)
-    detector = for_inference(detector, device, precision=cfg.precision)
+    device = named_device(cfg.device)
+    detector = for_inference(trained_detector(cfg, weights), device, precision=cfg.precision)
     if cfg.compile:
         detector.compile()
     if cfg.out is None:
@@ -141,7 +139,7 @@ def predict(cfg: DictConfig) -> None:
 
     pictures = picture_paths(paths, out)
     images, results = [], []
-    for sample in track(_samples(paths), description="detecting", total=len(paths), transient=True):
+    for sample in track(samples_of(paths), description="detecting", total=len(paths), transient=True):
         found = detect(sample, detector, postprocess, fit)
         images.append(
             {"id": sample.id, "file_name": sample.name, "height": sample.original_hw[0], "width": sample.original_hw[1]}

@@ -13,14 +13,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import open_dict
 
-from emsyolo.app.build import detector_of
-from emsyolo.app.config import check_protocol, conf_dir, forget_run_folder, saved_config
+from emsyolo.app.checkpoint import trained_detector
+from emsyolo.app.config import Asked, conf_dir, forget_run_folder, saved_config
 from emsyolo.app.evaluate import evaluate
 from emsyolo.app.export import export
 from emsyolo.app.predict import predict
 from emsyolo.app.train import train
 from emsyolo.model.detector import Detector
-from emsyolo.weights.checkpoint import load_weights, read_weights
+from emsyolo.weights.checkpoint import read_weights
 
 TASKS = {"train": train, "evaluate": evaluate, "predict": predict, "export": export}
 
@@ -53,10 +53,9 @@ def call(task: str, *overrides: str) -> Mapping[str, Any]:
         cfg.hydra.runtime.output_dir = cfg.hydra.run.dir
     Path(cfg.hydra.runtime.output_dir).mkdir(parents=True, exist_ok=True)
     HydraConfig.instance().set_config(cfg)
-    check_protocol()
     with open_dict(cfg):
         del cfg["hydra"]
-    return TASKS[task](cfg) or {}
+    return TASKS[task](Asked.of_hydra(cfg)) or {}
 
 
 def load_detector(checkpoint: str | Path) -> tuple[Detector, list[str]]:
@@ -70,6 +69,4 @@ def load_detector(checkpoint: str | Path) -> tuple[Detector, list[str]]:
         ValueError: the file is cut off, or is not one of emsyolo's.
     """
     weights = read_weights(Path(checkpoint))
-    detector = detector_of(saved_config(weights))
-    load_weights(detector, weights)
-    return detector.eval(), list(weights.config["class_names"])
+    return trained_detector(saved_config(weights), weights).eval(), list(weights.config["class_names"])

@@ -8,18 +8,15 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException
-from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from emsyolo.app.config import check_protocol
+from emsyolo.app.config import Asked
 from emsyolo.typed import typed
 
 log = logging.getLogger(__name__)
@@ -30,7 +27,7 @@ WITH_A_VALUE = (
 USER_ERRORS = (ValueError, OSError, InstantiationException, OmegaConfBaseException)
 
 
-def run(task: Callable[[DictConfig], Mapping[str, Any] | None], cfg: DictConfig) -> float | None:
+def run(task: Callable[[Asked], Mapping[str, Any] | None], cfg: DictConfig) -> float | None:
     """Do a task, and give its mAP if it measures one, which a sweeper may optimise.
 
     Ends the program with status 1 and one line if it fails by its input, 130 if it is interrupted.
@@ -39,16 +36,14 @@ def run(task: Callable[[DictConfig], Mapping[str, Any] | None], cfg: DictConfig)
     the sweep goes on with the next run.
     """
     any_terminal()
-    threading.excepthook = _in_a_thread
-    hydra_config = HydraConfig.get()
-    sweeping = hydra_config.mode == RunMode.MULTIRUN
-    out = Path(hydra_config.runtime.output_dir)
+    threading.excepthook = say_of_a_thread
+    asked = Asked.of_hydra(cfg)
+    sweeping, out = asked.sweep, asked.out
     if sweeping:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "overrides.yaml").write_text(yaml.safe_dump(list(hydra_config.overrides.task)), encoding="utf-8")
+        (out / "overrides.yaml").write_text(yaml.safe_dump(list(asked.overrides)), encoding="utf-8")
     try:
-        check_protocol()
-        metrics = task(cfg)
+        metrics = task(asked)
         return None if metrics is None else float(metrics.get("mAP") or 0.0)
     except KeyboardInterrupt:
         log.info("interrupted; resume=last goes on")
@@ -65,7 +60,7 @@ def run(task: Callable[[DictConfig], Mapping[str, Any] | None], cfg: DictConfig)
         return None
 
 
-def _in_a_thread(failure: threading.ExceptHookArgs) -> None:
+def say_of_a_thread(failure: threading.ExceptHookArgs) -> None:
     """Of a logger's thread, say: the disk is full for it as for the task, which ends by itself."""
     error = failure.exc_value
     if error is not None:

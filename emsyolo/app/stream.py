@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
 from emsyolo.app.build import fit_of, framing_of
+from emsyolo.app.found import write_predictions
 from emsyolo.dataset.event.recording import open_recording
 from emsyolo.deploy.stream import Answer, Stream
+from emsyolo.io import written_whole
 from emsyolo.model.detector import Detector
 from emsyolo.report.boxes import draw_boxes
 from emsyolo.report.events import picture
 from emsyolo.report.results import coco_results
-from emsyolo.weights.atomic import written_whole
 
 log = logging.getLogger(__name__)
 SUFFIXES = (".dat", ".raw", ".aedat4", ".npy", ".bin", ".bs2")
@@ -69,11 +69,8 @@ def predict_stream(cfg: DictConfig, detector: Detector, class_names: list[str], 
             path, format="GIF", save_all=True, append_images=shown[1:], duration=max(20, stream.hop_us // 1000), loop=0
         )
     speed = _speed(answers, stream.hop_us)
-    with written_whole(out / "predictions.json") as path:
-        path.write_text(
-            json.dumps(_found(source, sensor_hw, answers, class_names) | {"speed": speed}, indent=1) + "\n",
-            encoding="utf-8",
-        )
+    images, annotations = _found(source, sensor_hw, answers)
+    write_predictions(out, images, annotations, class_names, speed=speed)
     log.info(
         "%d answers, one per %.0f ms of the recording (%s): latency p50 %.1f ms, p95 %.1f ms; %.3g events/s; %s",
         len(answers), stream.hop_us / 1000, "stateful" if stream.stateful else "stateless", speed["latency_ms"]["p50"],
@@ -95,12 +92,12 @@ def _speed(answers: list[Answer], hop_us: int) -> dict[str, Any]:
     }
 
 
-def _found(source: Path, sensor_hw: tuple[int, int], answers: list[Answer], class_names: list[str]) -> dict[str, Any]:
-    """The detections in COCO's form: an image is a time of the recording."""
+def _found(
+    source: Path, sensor_hw: tuple[int, int], answers: list[Answer]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The detections in COCO's form, images and annotations: an image is a time of the recording."""
     images = [
         {"id": i, "file_name": source.name, "t_us": one.end_us, "height": sensor_hw[0], "width": sensor_hw[1]}
         for i, one in enumerate(answers)
     ]
-    annotations = [row for i, one in enumerate(answers) for row in coco_results(i, one.detections)]
-    categories = [{"id": i, "name": name} for i, name in enumerate(class_names)]
-    return {"images": images, "annotations": annotations, "categories": categories}
+    return images, [row for i, one in enumerate(answers) for row in coco_results(i, one.detections)]

@@ -9,47 +9,47 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from emsyolo.app.build import data_of, detector_of, device_of, fit_to_data, plain, resolved, threshold
-from emsyolo.app.config import first_process, overlay, resumed_checkpoint, saved_config
-from emsyolo.app.measure import measure
+from emsyolo.app.build import data_of, detector_of, fit_to_data, plain, resolved, threshold
+from emsyolo.app.checkpoint import trained_detector
+from emsyolo.app.config import Asked, first_process, overlay, resumed_checkpoint, saved_config
+from emsyolo.app.measure import Energy, measure
+from emsyolo.app.passes import Direct
 from emsyolo.dataset.datamodule import DataModule
 from emsyolo.deploy.inference import for_inference
+from emsyolo.device import named_device
 from emsyolo.evaluator.coco import CocoEvaluator
 from emsyolo.model.detector import Detector
 from emsyolo.neuron.memory import set_memory
 from emsyolo.report.card import model_card
 from emsyolo.report.curves import training_curves
-from emsyolo.trainer.fit import BEST, LAST, fit
+from emsyolo.trainer.fit import fit
 from emsyolo.trainer.module import DetectionModule, Teacher
-from emsyolo.weights.checkpoint import load_weights, read_weights, save_weights
+from emsyolo.weights import BEST, LAST
+from emsyolo.weights.checkpoint import read_weights, save_weights
 from emsyolo.weights.transfer import transfer
 
 log = logging.getLogger(__name__)
 
 
-def train(cfg: DictConfig) -> dict[str, Any]:
+def train(asked: Asked) -> dict[str, Any]:
     """Train, measure the best weights, and write both into the run's folder.
 
     Returns:
         What is written to `metrics.json`; nothing in all processes but the first.
     """
-    choices = HydraConfig.get().runtime.choices
-    out = Path(HydraConfig.get().runtime.output_dir)
+    cfg, out = asked.cfg, asked.out
     first = first_process()
     if not first:  # of several processes one speaks and writes
         logging.getLogger().setLevel(logging.WARNING)
     resume = None
-    facts: dict[str, Any] = {"dataset": choices["dataset"], "model": choices["model"]}
+    facts: dict[str, Any] = {"dataset": cfg.dataset.name, "model": asked.choices["model"]}
     if cfg.resume is not None:
         resume = resumed_checkpoint(Path(cfg.runs_dir), cfg.resume, facts["dataset"], facts["model"])
         weights = read_weights(resume)
-        cfg = overlay(saved_config(weights), cfg)
+        cfg = overlay(saved_config(weights), cfg, asked.overrides)
         facts = {key: weights.config[key] for key in facts}
         log.info("going on with %s", resume)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -72,7 +72,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         evaluator=lambda: CocoEvaluator(truth, data.class_names, data.box_filter),
         postprocess=postprocess,
     )
-    _check_sweep(trainer.world_size)
+    _check_sweep(asked, trainer.world_size)
     began = time.monotonic()
     fit(trainer, module, data, resume)
     facts["training_s"] = round(time.monotonic() - began, 1)
@@ -81,14 +81,13 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     return _finish(cfg, data, module, out, hyperparameters, facts)
 
 
-def _check_sweep(processes: int) -> None:
+def _check_sweep(asked: Asked, processes: int) -> None:
     """Refuse a training in several processes inside a sweep, unless SLURM starts them for each run.
 
     Lightning's own processes would begin the sweep anew, and torchrun's lose each other where a run fails in one.
     """
-    hydra_config = HydraConfig.get()
-    launcher = hydra_config.runtime.choices.get("hydra/launcher")
-    if processes > 1 and hydra_config.mode == RunMode.MULTIRUN and launcher != "submitit_slurm":
+    launcher = asked.choices.get("hydra/launcher")
+    if processes > 1 and asked.sweep and launcher != "submitit_slurm":
         raise ValueError(
             f"-m with hydra/launcher={launcher} and a training in {processes} processes; expected one process, or "
             "hydra/launcher=submitit_slurm hydra.launcher.tasks_per_node=N, or, without -m, a command for each run: "
@@ -120,13 +119,13 @@ def _start_from(detector: Detector, cfg: DictConfig, class_names: Sequence[str])
 def _teacher(path: Path, detector: Detector, class_names: Sequence[str]) -> Teacher:
     """The detector of `teacher=`, whose maps must mean the same as those of the one trained."""
     weights = read_weights(path)
-    teacher = detector_of(saved_config(weights))
-    load_weights(teacher, weights)
+    teacher = trained_detector(saved_config(weights), weights)
     theirs = tuple(weights.config["class_names"])
     if theirs != tuple(class_names):
         raise ValueError(f"teacher={path} knows the classes {list(theirs)}; expected {list(class_names)}")
-    if not torch.equal(teacher.head.anchors, detector.head.anchors):
-        raise ValueError(f"teacher={path} has other anchors; type model.anchors={teacher.head.anchors.tolist()}")
+    differs = detector.head.layout.differs(teacher.head.layout)
+    if differs:
+        raise ValueError(f"teacher={path} has {differs}")
     return Teacher(teacher)
 
 
@@ -155,19 +154,18 @@ def _finish(
         best = out / "checkpoints" / LAST
     detector = module.detector
     if best.exists():
-        detector = detector_of(cfg)  # the module's parameters may be sharded
-        load_weights(detector, read_weights(best))
+        detector = trained_detector(cfg, read_weights(best))  # the module's parameters may be sharded
     shared = best.with_suffix(".safetensors")
     save_weights(shared, detector, hyperparameters)
     if (out / "metrics.csv").exists():
         training_curves(out / "training.png", out / "metrics.csv")
     metrics = measure(
-        for_inference(detector, device_of("auto")),
+        Direct(for_inference(detector, named_device("auto"))),
         data,
         instantiate(cfg.postprocess),
         out=out,
         facts={"checkpoint": str(shared), **facts},
-        **cfg.energy,
+        energy=Energy(**cfg.energy),
     )
     log.info("written: %s", model_card(shared, {**hyperparameters, "config": resolved(cfg)}, metrics))
     return metrics

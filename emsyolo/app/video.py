@@ -16,11 +16,11 @@ from torch import Tensor
 
 from emsyolo.app.build import fit_of
 from emsyolo.app.found import detect, write_predictions
+from emsyolo.io import written_whole
 from emsyolo.model.detector import Detector
 from emsyolo.report.boxes import draw_boxes
 from emsyolo.report.results import coco_results
 from emsyolo.types import Sample, Targets
-from emsyolo.weights.atomic import written_whole
 
 log = logging.getLogger(__name__)
 SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
@@ -44,14 +44,13 @@ def predict_video(cfg: DictConfig, detector: Detector, class_names: list[str], s
     if (out / f"{source.stem}.mp4").resolve() == source.resolve():
         raise ValueError(f"out={out} would overwrite source={source}; give another folder")
     postprocess, fit = instantiate(cfg.postprocess), fit_of(cfg)
-    nothing = Targets(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool))
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     busy = 0.0
     try:
         with av.open(str(source)) as video, written_whole(out / f"{source.stem}.mp4") as path:
             if not video.streams.video:
-                raise ValueError(f"source={source}: no pictures in this video, sound alone")
+                raise ValueError(f"source={source}: no pictures in this video, only sound")
             stream = video.streams.video[0]
             stream.thread_type = "AUTO"
             with av.open(str(path), "w", format="mp4") as target:
@@ -62,7 +61,7 @@ def predict_video(cfg: DictConfig, detector: Detector, class_names: list[str], s
                 for i, frame in enumerate(frames):
                     pixels = upright(frame)
                     began = time.perf_counter()
-                    sample = Sample(pixels[None], nothing, i, f"frame {i}", (pixels.shape[1], pixels.shape[2]))
+                    sample = Sample(pixels[None], Targets.none(), i, f"frame {i}", (pixels.shape[1], pixels.shape[2]))
                     found = detect(sample, detector, postprocess, fit)
                     busy += time.perf_counter() - began
                     height, width = pixels.shape[1:]

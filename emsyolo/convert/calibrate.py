@@ -24,11 +24,11 @@ def calibrate(
 ) -> dict[str, Tensor]:
     """The scale (lambda) of each channel of each activation.
 
-    Two passes over the batches: maxima first, then histograms of 2,048 bins between 0 and the maximum; of magnitudes,
-    for leaky ReLU is below 0, too. A channel that is active in so few places that the percentile lies at 0 or in the
-    first bin, which would clip all it says, gets that of its values other than 0; one that is never active, the largest
-    scale of its layer. Ming and Li, 2024, (15); Kim et al., AAAI 2020 (channel-wise). Differs: neither says what
-    becomes of rarely active channels, nor of values below 0.
+    Two passes over the batches: maxima first, then histograms of absolute values (leaky ReLU has negative ones), of
+    2,048 bins up to the maximum. If the percentile of a rarely active channel falls into the first bin, which would
+    clip all it says, the percentile of its non-zero values is used instead; a channel that is never active gets the
+    largest scale of its layer. Ming and Li, 2024, (15); Kim et al., AAAI 2020 (channel-wise). Differs: neither says
+    what becomes of rarely active channels, nor of values below 0.
 
     Args:
         run: the network.
@@ -72,7 +72,7 @@ def calibrate(
         counts[name].scatter_add_(1, place, torch.ones_like(place))
 
     _watch(run, activations, batches(), note_histogram)
-    pick = _percentile(percentile) if rule == "percentile" else _least_squares(levels)
+    pick = by_percentile(percentile) if rule == "percentile" else least_squares(levels)
     return {name: _alive(maxima[name] * pick(counts[name])) for name in maxima}
 
 
@@ -103,7 +103,9 @@ def _alive(scale: Tensor) -> Tensor:
     return torch.where(scale > 0, scale, top if top > 0 else torch.ones_like(top))
 
 
-def _percentile(percent: float) -> Callable[[Tensor], Tensor]:
+def by_percentile(percent: float) -> Callable[[Tensor], Tensor]:
+    """From histograms `[C, 1 + BINS]` to scales `[C]` as shares of the maxima: the percentile; see `calibrate`."""
+
     def reached(counts: Tensor) -> Tensor:
         share = counts.cumsum(dim=1).double() / counts.sum(dim=1, keepdim=True)
         return (share < percent / 100 - 1e-9).sum(dim=1)
@@ -115,7 +117,9 @@ def _percentile(percent: float) -> Callable[[Tensor], Tensor]:
     return pick
 
 
-def _least_squares(levels: int) -> Callable[[Tensor], Tensor]:
+def least_squares(levels: int) -> Callable[[Tensor], Tensor]:
+    """As `by_percentile`: the scale for which clipping and rounding to `levels` cost the least."""
+
     def pick(counts: Tensor) -> Tensor:
         middle = (torch.arange(1 + BINS, device=counts.device) - 0.5).clamp(min=0) / BINS
         shares = torch.arange(1, CANDIDATES + 1, device=counts.device) / CANDIDATES

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from emsyolo.convert import calibrate as calibration
 from emsyolo.convert.fold import CONVOLUTIONS, fold_normalisation
 from emsyolo.convert.pool import AccumulatedMaxPool
-from emsyolo.dataset.check import shortlist
 from emsyolo.model.detector import Detector
 from emsyolo.neuron import integrate
 from emsyolo.neuron.quantised import Quantised
+from emsyolo.text import shortlist
 
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, Quantised)
 LINEAR = (nn.Identity, nn.Upsample, nn.AvgPool2d, nn.ZeroPad2d, nn.ReplicationPad2d, nn.Dropout, nn.Dropout2d)
@@ -35,7 +35,8 @@ class Conversion:
     """How a network is converted, and how it is run.
 
     Attributes:
-        rule: of the neurons, as for `IF`; leaky ReLU knows `imbalanced` alone, which `plain` means there.
+        rule: of the neurons, as for `IF`; leaky ReLU knows only `imbalanced`, which `plain` means there.
+        T: steps, where none are asked for.
         normalise, percentile, levels: of the scales, as for `calibrate`; a quantised activation has its own.
         start: potential at the start as a share of the threshold, in [0, 1]; None: 1/2 for quantised activations,
             else 0.
@@ -45,6 +46,7 @@ class Conversion:
     """
 
     rule: integrate.Rule = "plain"
+    T: int = 64
     normalise: calibration.Rule = "percentile"
     percentile: float = 99.9
     levels: int = 32
@@ -57,7 +59,7 @@ class Conversion:
         if self.rule not in get_args(integrate.Rule):
             expected = ", ".join(get_args(integrate.Rule))
             raise ValueError(f"convert.rule is {self.rule!r}; expected one of {expected}")
-        for name in ("images", "chunk", "levels"):
+        for name in ("T", "images", "chunk", "levels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"convert.{name} is {getattr(self, name)}; expected at least 1")
         if self.start is not None and not 0 <= self.start <= 1:
@@ -91,14 +93,9 @@ def convert(
             whose input is a sum of spikes, or of spikes and currents; names it.
     """
     settings = settings or Conversion()
-    spiking = copy.deepcopy(detector).eval()
-    spiking.T = 1
-    fold_normalisation(spiking)
-    _refuse(spiking)
-    activations: dict[str, nn.Module] = {n: one for n, one in spiking.named_modules() if isinstance(one, ACTIVATIONS)}
-    if not activations:
-        raise ValueError("the detector has no ReLU, leaky ReLU or quantised activation; expected one trained as an ANN")
-    rules = {name: _rule(name, one, settings.rule) for name, one in activations.items()}
+    spiking, activations = _folded(detector)
+    for name, one in activations.items():
+        _rule(name, one, settings.rule)  # refused before the calibration, which takes long
     scales = calibration.calibrate(
         spiking,
         activations,
@@ -114,14 +111,54 @@ def convert(
             scales[name] = module.scale.detach().to(scales[name]).expand(len(scales[name])).clone()
     frames = next(iter(batches()))[:, :1]
     _scale_weights(spiking, activations, scales, frames)
+    _make_spiking(spiking, activations, scales, settings)
+    return spiking
+
+
+def converted_like(detector: Detector, settings: Conversion, state: Mapping[str, Tensor]) -> Detector:
+    """The structure of a converted detector, to be filled with the state that it was saved with.
+
+    Args:
+        detector: the ANN's, of any weights; is left untouched.
+        settings: of the conversion.
+        state: the converted network's tensors by name; its thresholds tell the number of channels.
+
+    Raises:
+        ValueError: as `convert`; a state without a threshold for one of the activations.
+    """
+    spiking, activations = _folded(detector)
+    lacking = [name for name in activations if f"{name}.scale" not in state]
+    if lacking:
+        raise ValueError(f"the converted network has no thresholds for {shortlist(lacking)}: another architecture")
+    _make_spiking(spiking, activations, {name: state[f"{name}.scale"] for name in activations}, settings)
+    return spiking
+
+
+def _folded(detector: Detector) -> tuple[Detector, dict[str, nn.Module]]:
+    """A copy with its normalisation folded, and its activations by name."""
+    spiking = copy.deepcopy(detector).eval()
+    spiking.T = 1
+    fold_normalisation(spiking)
+    _refuse(spiking)
+    activations: dict[str, nn.Module] = {n: one for n, one in spiking.named_modules() if isinstance(one, ACTIVATIONS)}
+    if not activations:
+        raise ValueError("the detector has no ReLU, leaky ReLU or quantised activation; expected one trained as an ANN")
+    return spiking, activations
+
+
+def _make_spiking(
+    network: Detector, activations: Mapping[str, nn.Module], scales: Mapping[str, Tensor], settings: Conversion
+) -> None:
+    """Put neurons in the places of activations, and max-pooling in time in those of max-pooling."""
     for name, module in activations.items():
         own = (0.5 if isinstance(module, Quantised) else 0.0) if settings.start is None else settings.start
         slope = {"slope": module.negative_slope} if isinstance(module, nn.LeakyReLU) else {}
-        _replace(spiking, name, integrate.IF(scales[name], own, rules[name], **slope))
-    for name, module in list(spiking.named_modules()):
+        neuron = integrate.IF(scales[name], own, _rule(name, module, settings.rule), **slope)
+        _replace(network, name, neuron)
+    for name, module in list(network.named_modules()):
         if isinstance(module, nn.MaxPool2d):
-            _replace(spiking, name, AccumulatedMaxPool(module))
-    return spiking
+            _replace(network, name, AccumulatedMaxPool(module))
+    network.chunk = settings.chunk
 
 
 def _rule(name: str, activation: nn.Module, rule: integrate.Rule) -> integrate.Rule:
@@ -129,13 +166,13 @@ def _rule(name: str, activation: nn.Module, rule: integrate.Rule) -> integrate.R
     if not isinstance(activation, nn.LeakyReLU):
         if rule == "imbalanced":
             kind = type(activation).__name__
-            raise ValueError(f"convert.rule is 'imbalanced' and {name} is {kind}; that rule is for leaky ReLU alone")
+            raise ValueError(f"convert.rule is 'imbalanced' and {name} is {kind}; that rule is only for leaky ReLU")
         return rule
     if not activation.negative_slope > 0:
         raise ValueError(f"{name}: the slope of its leaky ReLU is {activation.negative_slope}; expected a number > 0")
     if rule not in ("plain", "imbalanced"):
         raise ValueError(
-            f"convert.rule is {rule!r} and {name} is leaky ReLU, for which there is the imbalanced threshold alone; "
+            f"convert.rule is {rule!r} and {name} is leaky ReLU, for which there is only the imbalanced threshold; "
             "expected 'plain' or 'imbalanced', which are the same for it"
         )
     return "imbalanced"
@@ -148,18 +185,13 @@ def _refuse(network: nn.Module) -> None:
     unknown = neurons or [
         f"{name} ({type(module).__name__})"
         for name, module in network.named_modules()
-        if not list(module.children()) and not isinstance(module, known) and _computes(module)
+        if not list(module.children()) and not isinstance(module, known) and not getattr(module, "moves_values", False)
     ]
     if unknown:
         raise ValueError(
             f"cannot convert {shortlist(unknown)}; expected ReLU, leaky ReLU or quantised activations, convolutions, "
             "normalisation after them, max-pooling and linear layers"
         )
-
-
-def _computes(module: nn.Module) -> bool:
-    """Whether a leaf comes from elsewhere than this project's linear plumbing (encode, a neck that passes on)."""
-    return not type(module).__module__.startswith("emsyolo.model")
 
 
 class _Constant(nn.Module):
@@ -179,13 +211,14 @@ class _Constant(nn.Module):
 def _scale_weights(
     network: Detector, activations: dict[str, nn.Module], scales: dict[str, Tensor], frames: Tensor
 ) -> None:
-    """Take what a spike of each input channel stands for into the weights.
+    """Multiply each convolution's input weights by the threshold of the neuron that feeds the channel.
 
-    Found by running the network on a black image with constants in place of the activations and currents of 0: what a
-    convolution is then fed with is, per channel, the scale of the neuron that feeds it, through whatever lies between,
-    and 0 where zeros are padded. In a second run each constant has a factor of its own, and currents are infinite: this
-    tells one neuron's spikes (times one of the factors) from a sum of several neurons', or of spikes and currents.
-    Channels that the image or currents feed are 0 in the first run, and stay as they are.
+    The wiring is found by probing with a black image. In the first pass every neuron gives its threshold as a constant
+    and every convolution 0, so that a convolution sees which threshold reaches which of its channels, through whatever
+    lies between, and 0 where zeros are padded. In the second pass each constant is multiplied by a random factor of its
+    own and convolutions give infinity: a channel that mixes several neurons, or spikes and currents, is then not the
+    first pass times one of the factors, and is refused. Channels that the image or currents feed are 0 in the first
+    pass, and stay as they are.
     """
     constants = {name: _Constant(scales[name]) for name in activations}
     for name, constant in constants.items():

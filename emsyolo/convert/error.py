@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from emsyolo.convert.simulate import simulate
 from emsyolo.model.detector import Detector
 from emsyolo.neuron.integrate import IF
 
@@ -82,8 +81,6 @@ def layer_errors(
     conventional: Detector,
     batches: Iterable[Tensor],
     steps: int,
-    *,
-    chunk: int = 16,
 ) -> list[LayerError]:
     """The error of every spiking layer after T steps, over some batches.
 
@@ -92,17 +89,17 @@ def layer_errors(
         conventional: what it was made of, in evaluation mode.
         batches: frames `[1, N, C, H, W]`.
         steps: T.
-        chunk: as for `simulate`.
 
     Raises:
         ValueError: no batch.
     """
+    spiking.T = steps
     nodes = {name: one for name, one in spiking.named_modules() if isinstance(one, IF)}
     totals = {name: dict.fromkeys((field.name for field in fields(LayerError)[1:]), 0.0) for name in nodes}
     count = 0
     for frames in batches:
         count += 1
-        currents, spikes = _watched(spiking, nodes, frames, steps, chunk)
+        currents, spikes = _watched(spiking, nodes, frames)
         truth = _activations(conventional, list(nodes), frames)
         for name, node in nodes.items():
             activation, exact = conventional.get_submodule(name), truth[name]
@@ -117,7 +114,7 @@ def layer_errors(
 
 
 def _watched(
-    spiking: Detector, nodes: dict[str, IF], frames: Tensor, steps: int, chunk: int
+    spiking: Detector, nodes: dict[str, IF], frames: Tensor
 ) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
     """Summed currents by layer; and by layer the net number of spikes and the number of both signs."""
     currents: dict[str, Tensor] = {}
@@ -134,8 +131,8 @@ def _watched(
 
     handles = [node.register_forward_hook(hook(name)) for name, node in nodes.items()]
     try:
-        for _ in simulate(spiking, frames, [steps], chunk=chunk):
-            pass
+        with torch.no_grad():
+            spiking(frames)
     finally:
         for handle in handles:
             handle.remove()

@@ -19,6 +19,7 @@ class AccumulatedMaxPool(base.MemoryModule):
         pool: its window, stride and padding.
     """
 
+    passes_spikes = True  # what the convolutions behind are fed with is what came in
     total: Tensor | float
     largest: Tensor | float
 

@@ -59,8 +59,12 @@ def _check_share(name: str, value: float) -> None:
         raise ValueError(f"{name}={value}: expected a share in [0, 1]")
 
 
-class Fit(Transform, Protocol):
-    """A transform that brings every sample to the size of the network's input."""
+class Fit(Protocol):
+    """What brings every sample to the size of the network's input; it may stand among transforms, but draws nothing."""
+
+    def __call__(self, sample: Sample, draw: Draw | None = None) -> Sample:
+        """The sample in that size."""
+        ...
 
     def scale_wh(self, image_hw: tuple[int, int]) -> tuple[float, float]:
         """Px of the frame per px of an image of that height and width, along x and y."""
@@ -91,7 +95,7 @@ class Letterbox:
         new_h, new_w = self._new_hw(image_hw)
         return new_w / image_hw[1], new_h / image_hw[0]
 
-    def __call__(self, sample: Sample, draw: Draw) -> Sample:
+    def __call__(self, sample: Sample, draw: Draw | None = None) -> Sample:
         """The sample in the frame; itself, if it has that size already."""
         height, width = sample.frames.shape[-2:]
         frame_h, frame_w = self.size_hw
@@ -124,7 +128,7 @@ class Stretch:
         """Px of the frame per px of the image, along x and y."""
         return self.size_hw[1] / image_hw[1], self.size_hw[0] / image_hw[0]
 
-    def __call__(self, sample: Sample, draw: Draw) -> Sample:
+    def __call__(self, sample: Sample, draw: Draw | None = None) -> Sample:
         """The sample in that size."""
         return _resized(sample, self.size_hw)
 

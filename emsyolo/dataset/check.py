@@ -11,20 +11,13 @@ from typing import TypeVar
 import numpy as np
 
 from emsyolo.dataset.images import Record
+from emsyolo.text import shortlist
 
 Item = TypeVar("Item")
 
 log = logging.getLogger(__name__)
 
-NAMES_SHOWN = 10
 TOLERANCE_PX = 0.5  # files round their coordinates: a box may reach so far outside before it is worth a word
-
-
-def shortlist(names: Iterable[str]) -> str:
-    """The first ten names, then how many more there are."""
-    listed = list(names)
-    more = f", and {len(listed) - NAMES_SHOWN} more" if len(listed) > NAMES_SHOWN else ""
-    return ", ".join(listed[:NAMES_SHOWN]) + more
 
 
 def report_left_out(reasons: Mapping[Path, str], total: int, name: str) -> None:

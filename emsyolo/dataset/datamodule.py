@@ -139,22 +139,20 @@ class DataModule:
         batch_size: of training, per process.
         eval_batch_size: of validation, per process.
         num_workers: processes that load; 0 loads in this one.
-        anchors: per level `[[w, h], ...]` px, small stride first, or `auto`; carried for the model.
+        anchors: per level `[[w, h], ...]` px, small stride first, or `auto`: of models without their own.
         class_names: if given, what the data set's must be.
         seed: of order and augmentation.
         stride: the network's largest, px.
         fit: makes the transform that brings every sample to `size_hw`, after any augmentation.
         box_filters: by name, which boxes evaluation may count.
         box_filter: name of the one that it does count; the figures of the others stand beside.
-        carried: keys that the settings of the data sets refer to, such as `root` and `limit`, and the
-            data's `licence`, for model cards; not used here.
 
     Attributes:
         fit: that transform.
 
     Raises:
-        ValueError: a size that is not a multiple of the stride, a batch size below 1, an unknown filter; later, when a
-            set is opened: other class names in one set than in the other.
+        ValueError: a name that cannot be that of a folder, a size that is not a multiple of the stride, a batch size
+            below 1, an unknown filter; later, when a set is opened: other class names in one set than in the other.
     """
 
     def __init__(
@@ -174,8 +172,11 @@ class DataModule:
         fit: Callable[[tuple[int, int]], Fit] | None = None,
         box_filters: Mapping[str, BoxFilter] | None = None,
         box_filter: str | None = None,
-        **carried: Any,
     ) -> None:
+        if not name.isprintable() or not name.strip(". ") or set(name) & set("/\\\\:"):
+            raise ValueError(
+                f"dataset.name={name!r}: expected a name that a folder can have, for runs lie in one of it"
+            )
         for key, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if value < 1:
                 raise ValueError(f"dataset.{key}={value}: expected at least 1")

@@ -19,7 +19,7 @@ from torch import Tensor
 from emsyolo.dataset.check import first
 from emsyolo.dataset.images import ImageDataset, Record, plain_record
 from emsyolo.dataset.scene import Scene, scene
-from emsyolo.weights.atomic import written_whole
+from emsyolo.io import written_whole
 
 log = logging.getLogger(__name__)
 

@@ -12,12 +12,13 @@ import numpy as np
 from rich.markup import escape
 from rich.progress import track
 
-from emsyolo.dataset.check import clean_boxes, first, shortlist
+from emsyolo.dataset.check import clean_boxes, first
 from emsyolo.dataset.event.box_filter import BoxFilter
 from emsyolo.dataset.event.boxes import EventBoxes, last_per_track, read_boxes
 from emsyolo.dataset.event.dataset import EventDataset, report_times_outside
 from emsyolo.dataset.event.recording import open_recording
 from emsyolo.dataset.images import Record, plain_record
+from emsyolo.text import shortlist
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from rich.progress import track
 
 from emsyolo.dataset.check import report_left_out
 from emsyolo.dataset.pixels import MAX_PIXELS, check_sums, formats, orientation_of, pixels_of
-from emsyolo.weights.atomic import written_whole
+from emsyolo.io import written_whole
 
 log = logging.getLogger(__name__)
 

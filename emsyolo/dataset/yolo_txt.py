@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emsyolo.dataset.check import Ledger, clean_boxes, first, refuse_if_most_lack, require_images, shortlist
+from emsyolo.dataset.check import Ledger, clean_boxes, first, refuse_if_most_lack, require_images
 from emsyolo.dataset.data_yaml import DataYaml, read_data_yaml
 from emsyolo.dataset.declared import Declared, stored_boxes
 from emsyolo.dataset.images import ImageDataset, plain_record
 from emsyolo.dataset.pixels import SUFFIXES
 from emsyolo.dataset.verify import image_headers
 from emsyolo.dataset.yolo_row import NoBoxError, Row, read_row
-from emsyolo.text import read_text
+from emsyolo.text import read_text, shortlist
 
 log = logging.getLogger(__name__)
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import logging
 
 import torch
 
 from emsyolo.convert.fold import fold_normalisation
 from emsyolo.deploy.int8 import to_int8
+from emsyolo.device import has_bfloat16
 from emsyolo.model.detector import Detector
+from emsyolo.text import shortlist
 
+log = logging.getLogger(__name__)
 DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 DTYPES |= {"int8": torch.float32, "int8-bf16": torch.bfloat16}  # of all but the convolutions of spikes
 
@@ -43,16 +47,10 @@ def for_inference(detector: Detector, device: torch.device, *, precision: str | 
     if name.startswith("int8"):
         if device.type != "cpu":
             raise ValueError(f"precision is {name}, which runs on a CPU; the device is {device}; use bf16 or 16")
-        to_int8(ready)
+        left = to_int8(ready)
+        log.info("precision=%s: %d convolutions stay as they are: %s", name, len(left), shortlist(left))
     if device.type != "cpu" or name != "bf16":
         # As for training: oneDNN convolves NCHW faster in bfloat16, channels_last in float32; 8 bits are channels_last.
         ready.to(memory_format=torch.channels_last)
     ready.to(device)
     return ready
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16, not only stores it."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()

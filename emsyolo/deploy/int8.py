@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
-from emsyolo.neuron.lif import LIF
-from emsyolo.neuron.multistep import MultiStep
+from emsyolo.layer.multistep import MultiStep
+from emsyolo.neuron.neuron import spikes_of
 
 LARGEST = 127
+LARGEST_SPIKE = 255  # in a byte
 
 
 def available() -> bool:
@@ -17,7 +20,7 @@ def available() -> bool:
 
 
 class Int8SpikeConv2d(nn.Conv2d):
-    """A convolution of spikes `[T*N, C, H, W]`, uint8 0 or 1, by weights in int8, one scale per output channel.
+    """A convolution of spikes `[T*N, C, H, W]`, 0 to 255, by weights in int8 with one scale per output channel.
 
     `weight` is what the rounded weights stand for. Sums are exact (int32); the result is of the dtype of the
     convolution that this replaces.
@@ -52,32 +55,46 @@ class Int8SpikeConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """The currents `[T*N, C_out, H', W']`."""
         geometry = (list(self.stride), list(self.padding), list(self.dilation), self.groups)
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.to(torch.uint8).contiguous(memory_format=torch.channels_last)
         out: Tensor = torch.ops.onednn.qconv_pointwise(
             x, 1.0, 0, self.packed, self.scale, self.zero, self.bias, *geometry, 1.0, 0, self.out_dtype, "none", [], ""
         )
         return out
 
 
-def to_int8(network: nn.Module) -> None:
-    """Replace, in place, every convolution that a LIF alone feeds; those of numbers stay as they are.
+def to_int8(network: nn.Module) -> list[str]:
+    """Replace, in place, every convolution that is fed by a neuron of unsigned spikes, directly before it.
 
-    So do those whose output channels are a multiple of 48 and not of 64: on small maps oneDNN 3.13 takes 50 times as
-    long for 48, 96, 144 or 336 of them as for one block more or less.
+    Those whose output channels are a multiple of 48 and not of 64 stay as they are: on small maps oneDNN 3.13 takes 50
+    times as long for 48, 96, 144 or 336 of them as for one block more or less.
+
+    Returns:
+        The names of the convolutions that were not taken, each with the reason.
 
     Raises:
         ValueError: this torch has no such convolution.
     """
     if not available():
         raise ValueError("precision is int8, but this torch has no quantised convolution of oneDNN; use bf16")
-    for layers in network.modules():
+    left = {name: "no neuron directly before it" for name, one in network.named_modules() if isinstance(one, nn.Conv2d)}
+    for row, layers in network.named_modules():
         if not isinstance(layers, MultiStep):
             continue
-        for place in range(len(layers) - 1):
-            before, convolution = layers[place], layers[place + 1]
-            if isinstance(before, LIF) and isinstance(convolution, nn.Conv2d) and not _is_slow(convolution):
-                before.spike_dtype = torch.uint8
-                layers[place + 1] = Int8SpikeConv2d(convolution)
+        for (_, before), (own, convolution) in pairwise(list(layers.named_children())):
+            name = f"{row}.{own}"
+            if not isinstance(convolution, nn.Conv2d):
+                continue
+            spikes = spikes_of(before)
+            if spikes is None or spikes.signed or spikes.levels > LARGEST_SPIKE:
+                left[name] = "fed by numbers" if spikes is None else "fed by negative spikes, or larger ones than 255"
+            elif _is_slow(convolution):
+                left[name] = f"{convolution.out_channels} channels, with which oneDNN is slow"
+            else:
+                if hasattr(before, "spike_dtype"):
+                    setattr(before, "spike_dtype", torch.uint8)  # noqa: B010
+                setattr(layers, own, Int8SpikeConv2d(convolution))
+                del left[name]
+    return [f"{name} ({reason})" for name, reason in left.items()]
 
 
 def _is_slow(convolution: nn.Conv2d) -> bool:

@@ -7,23 +7,26 @@ edges, which NIR does by itself. Pedersen et al., Nature Communications 2024.
 from __future__ import annotations
 
 import contextlib
-import copy
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from emsyolo.convert.fold import fold_normalisation
-from emsyolo.model.block import EMSBlock1, EMSBlock2, MSBlock, SEWBlock
+from emsyolo.deploy.lower import lowered
+from emsyolo.io import written_whole
+from emsyolo.layer.multistep import MultiStep
+from emsyolo.model.block import Paths
 from emsyolo.model.detector import Detector
-from emsyolo.model.resnet import ResNet
-from emsyolo.neuron.lif import LIF
-from emsyolo.neuron.multistep import MultiStep
-from emsyolo.weights.atomic import written_whole
+from emsyolo.neuron.neuron import is_neuron
+from emsyolo.neuron.plain import PlainLIF
+from emsyolo.types import Candidates
 
+log = logging.getLogger(__name__)
 Size = tuple[int, int, int]  # channels, height, width
 
 
@@ -74,17 +77,16 @@ class Graph:
             for part, layer in module.named_children():
                 sources, size = self.lay(f"{name}.{part}", layer, sources, size)
             return sources, size
-        if isinstance(module, EMSBlock1):
-            through, after = self.lay(f"{name}.residual", module.residual, sources, size)
-            return [*through, *sources], after
-        if isinstance(module, EMSBlock2 | MSBlock | SEWBlock):
-            through, after = self.lay(f"{name}.residual", module.residual, sources, size)
-            beside, _ = self.lay(f"{name}.shortcut", module.shortcut, sources, size)
-            return [*through, *beside], after
+        if hasattr(module, "paths"):
+            paths = cast(Paths, module).paths()
+            ends = [self.lay(f"{name}.{path}", one, sources, size) for path, one in paths.items()]
+            return [source for end, _ in ends for source in end], ends[0][1]
         if isinstance(module, nn.Conv2d):
             return self._convolution(name, module, sources, size)
-        if isinstance(module, LIF):
+        if isinstance(module, PlainLIF):
             return self.add(name, self._neuron(name, module, size), sources), size
+        if is_neuron(module):
+            raise NotInNIR(f"{name} is {type(module).__name__}; of neurons NIR has the leaky one with a reset to 0")
         raise NotInNIR(f"{name} is {type(module).__name__}, which NIR has no node for")
 
     def _convolution(self, name: str, one: nn.Conv2d, sources: list[str], size: Size) -> tuple[list[str], Size]:
@@ -101,7 +103,7 @@ class Graph:
         channels, height, width = (int(axis) for axis in node.output_type["output"])
         return self.add(name, node, sources), (channels, height, width)
 
-    def _neuron(self, name: str, node: LIF, size: Size) -> Any:
+    def _neuron(self, name: str, node: PlainLIF, size: Size) -> Any:
         """Our `u[t] = decay*u[t-1] + x[t]` as NIR's `tau dv/dt = R*I - v` in Euler's steps of dt, with v = (1-decay)*u.
 
         R stays 1, for simulators differ in what they take it for; hence the threshold is scaled. Without leak it is
@@ -109,7 +111,7 @@ class Graph:
         """
         if node.soft_reset:
             raise NotInNIR(f"{name} resets by subtraction, NIR's neurons to a value")
-        if node.start:
+        if node.v:
             raise NotInNIR(f"{name} starts at a potential, NIR's neurons at 0")
         full = np.ones(size, dtype=np.float32)
         if node.decay == 1:
@@ -121,18 +123,15 @@ class Graph:
 
 
 def parts(detector: Detector) -> list[tuple[str, nn.Module]]:
-    """The backbone's parts in a row: stem, then block by block; of other backbones, layer by layer."""
-    backbone = detector.backbone
-    if not isinstance(backbone, ResNet):
-        return [
-            (f"backbone.{row}.{name}", layer)
-            for row, layers in backbone.named_children()
-            for name, layer in layers.named_children()
-        ]
-    found: list[tuple[str, nn.Module]] = [("backbone.stem", backbone.stem)]
-    for i, stage in enumerate(backbone.stages):
-        found += [(f"backbone.stages.{i}.{name}", block) for name, block in stage.named_children()]
-    return found
+    """The backbone's parts in a row: as it names them, or layer by layer."""
+    ask = getattr(detector.backbone, "parts", None)
+    if ask is not None:
+        return [(f"backbone.{name}", part) for name, part in ask()]
+    return [
+        (f"backbone.{row}.{name}", layer)
+        for row, layers in detector.backbone.named_children()
+        for name, layer in layers.named_children()
+    ]
 
 
 def lay_beginning(graph: Graph, detector: Detector, size: Size) -> tuple[list[str], Size, str, NotInNIR | None]:
@@ -156,38 +155,46 @@ def lay_beginning(graph: Graph, detector: Detector, size: Size) -> tuple[list[st
     return sources, size, last, None
 
 
-def export_nir(detector: Detector, size: Size, path: Path, *, part: str, dt: float) -> str:
-    """Write the backbone, or its largest beginning that NIR can hold.
+@dataclass(frozen=True)
+class Nir:
+    """`format=nir`: the backbone, or its largest beginning that NIR can hold.
 
     NIR has no concatenation, max-pooling, upsampling or transposed convolution, hence neither neck nor head.
 
-    Args:
-        detector: a trained one; left untouched.
-        size: `(C, H, W)` of a frame in px.
-        path: of the file.
+    Attributes:
         part: `backbone`, or `largest`: as many of its parts, from the stem on, as fit. Where a shortcut is pooled, the
             file ends with the residual path beside it, whose two neurons fire, before the addition.
         dt: seconds per time step: NIR's time is continuous. snnTorch reads files with 1e-4.
-
-    Returns:
-        The name of the last part that is in the file.
-
-    Raises:
-        ValueError: an unknown part, dt <= 0, or a backbone that NIR cannot hold (the layer and what fits are named).
-        ModuleNotFoundError: NIR is not installed.
     """
-    if part not in ("backbone", "largest"):
-        raise ValueError(f"part is {part!r}; expected backbone or largest (NIR can hold neither neck nor head)")
-    if not dt > 0:
-        raise ValueError(f"dt is {dt}; expected the seconds of a time step, > 0")
-    copied = copy.deepcopy(detector).cpu().float().eval()
-    fold_normalisation(copied)
-    graph = Graph(size, dt)
-    sources, size, last, error = lay_beginning(graph, copied, size)
-    if error is not None and (part == "backbone" or not last):
-        raise ValueError(f"{error}{f'; part=largest exports up to {last}' if last else ''}") from error
-    graph.add("output", graph.nir.Output(np.array(size)), sources)
-    whole = graph.nir.NIRGraph(nodes=graph.nodes, edges=graph.edges)
-    with written_whole(path) as temporary:
-        graph.nir.write(str(temporary), whole)
-    return last
+
+    suffix: ClassVar[str] = ".nir"
+    needs_frames: ClassVar[bool] = True
+
+    part: str = "backbone"
+    dt: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if self.part not in ("backbone", "largest"):
+            raise ValueError(
+                f"format.part is {self.part!r}; expected backbone or largest (NIR can hold neither neck nor head)"
+            )
+        if not self.dt > 0:
+            raise ValueError(f"format.dt is {self.dt}; expected the seconds of a time step, > 0")
+
+    def write(self, detector: Detector, frames: Tensor, path: Path, about: Mapping[str, Any]) -> list[Path]:
+        """See `emsyolo.deploy.export.Export`; the layer that does not fit is named, and what fits."""
+        size = (frames.shape[2], frames.shape[3], frames.shape[4])
+        graph = Graph(size, self.dt)
+        sources, size, last, error = lay_beginning(graph, lowered(detector), size)
+        if error is not None and (self.part == "backbone" or not last):
+            raise ValueError(f"{error}{f'; format.part=largest exports up to {last}' if last else ''}") from error
+        graph.add("output", graph.nir.Output(np.array(size)), sources)
+        whole = graph.nir.NIRGraph(nodes=graph.nodes, edges=graph.edges)
+        with written_whole(path) as temporary:
+            graph.nir.write(str(temporary), whole)
+        log.info("up to %s; one step is %g s", last, self.dt)
+        return [path]
+
+    def run(self, paths: list[Path], detector: Detector, frames: Tensor) -> dict[Path, Candidates]:
+        """Nothing: a file without a head finds no boxes."""
+        return {}

@@ -1,63 +1,28 @@
-"""ONNX files: the network with all its steps in one graph, and one step with potentials in and out, for streams."""
+"""ONNX files: the network with all its steps in one graph, and one step with memories in and out, for streams."""
 
 from __future__ import annotations
 
-import copy
 import json
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from spikingjelly.activation_based import base
 from torch import Tensor, nn
-from torchvision.ops import box_iou
 
-from emsyolo.convert.fold import fold_normalisation
+from emsyolo.deploy.lower import has_state, lowered
+from emsyolo.io import written_whole
 from emsyolo.model.detector import Detector
-from emsyolo.model.postprocess import Postprocess, decode
-from emsyolo.neuron.lif import LIF
-from emsyolo.neuron.multistep import reset
-from emsyolo.neuron.pool import MaxPool2d
-from emsyolo.types import HeadMaps
-from emsyolo.weights.atomic import written_whole
+from emsyolo.neuron.state import State
+from emsyolo.types import Candidates
 
-SAME_IOU, SAME_SCORE = 0.99, 0.01  # of detections that are alike
-
-
-class PlainLIF(base.MemoryModule):
-    """The LIF in operators that ONNX has; its potential is an attribute, set before a call and read after it."""
-
-    def __init__(self, node: LIF) -> None:
-        super().__init__()
-        self.decay, self.v_threshold, self.soft_reset = node.decay, node.v_threshold, node.soft_reset
-        self.first = node.start * node.v_threshold
-        self.potential: Tensor | None = None
-
-    def reset(self) -> None:
-        """Forget the potential."""
-        self.potential = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Spikes `[T, N, *]` of currents `[T, N, *]`."""
-        v, out = self.potential, []
-        if v is None and self.first:
-            v = torch.full_like(x[0], self.first)
-        for current in x.unbind(0):
-            u = current if v is None else current + self.decay * v
-            fired = u >= self.v_threshold
-            v = torch.where(fired, u - self.v_threshold if self.soft_reset else torch.zeros_like(u), u)
-            out.append(fired.to(x.dtype))
-        self.potential = v
-        return torch.stack(out)
+STEP = ".step.onnx"
 
 
 class Whole(nn.Module):
-    """Frames to boxes, all steps: what the first graph computes.
+    """Frames to candidates, all steps: what the first graph computes.
 
     Args:
         detector: of plain operators; frames of a still image are `[N, C, H, W]`, of events `[T, N, C, H, W]`.
@@ -68,182 +33,125 @@ class Whole(nn.Module):
         super().__init__()
         self.detector, self.still = detector, still
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Boxes `[N, boxes, 5 + K]` of `emsyolo.model.postprocess.decode`."""
-        return decode(self.detector(frames.unsqueeze(0) if self.still else frames))
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes `[N, P, 4]` xyxy in px and scores `[N, P, K]`; see `emsyolo.types.Candidates`."""
+        found = self.detector(frames.unsqueeze(0) if self.still else frames).candidates()
+        return found.boxes_xyxy, found.scores
 
 
 class Step(nn.Module):
-    """One frame and potentials to raw maps and potentials: what the second graph computes.
+    """One frame and memories to raw maps and memories: what the second graph computes.
 
     Args:
         detector: of plain operators, T = 1.
+        frame: an example `[N, C, H, W]`, which shows the shapes of the memories.
+
+    Attributes:
+        names: of the memories: as its neuron's where it has one, else `NEURON.MEMORY`.
+        first: what they are before a stream, `[N, *]` each.
     """
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Detector, frame: Tensor) -> None:
         super().__init__()
         self.detector = detector
-        self.neurons = {name: one for name, one in detector.named_modules() if isinstance(one, PlainLIF)}
+        with torch.no_grad():
+            _, self._state = detector.run(frame.unsqueeze(0))
+        self._places = [
+            (module, name)
+            for module, memories in self._state.values.items()
+            for name, value in memories.items()
+            if isinstance(value, Tensor)
+        ]
+        alone = {module: sum(place[0] == module for place in self._places) == 1 for module, _ in self._places}
+        self.names = [module if alone[module] else f"{module}.{name}" for module, name in self._places]
+        start = self._state.where(torch.zeros(len(frame), dtype=torch.bool))
+        self.first = [start.values[module][name] for module, name in self._places]
 
-    def forward(self, frame: Tensor, *potentials: Tensor) -> tuple[Tensor, ...]:
-        """Maps `[N, A, H, W, 5+K]`, small stride first, then the potentials `[N, *]` after the frame `[N, C, H, W]`."""
-        for neuron, potential in zip(self.neurons.values(), potentials, strict=True):
-            neuron.potential = potential
-        maps = self.detector.advance(frame.unsqueeze(0)).maps
-        after = [neuron.potential for neuron in self.neurons.values()]
-        reset(self.detector)
-        return (*maps, *(one for one in after if one is not None))
+    def forward(self, frame: Tensor, *memories: Tensor) -> tuple[Tensor, ...]:
+        """The raw maps of a frame `[N, C, H, W]`, small stride first, then the memories `[N, *]` after it."""
+        maps, state = self.detector.run(frame.unsqueeze(0), self._with(memories))
+        return (*maps.maps, *(state.values[module][name] for module, name in self._places))
 
-
-def plain(detector: Detector) -> Detector:
-    """A copy for export: on the CPU, in float32, normalisation folded, neurons and pooling in plain operators."""
-    copied = copy.deepcopy(detector).cpu().float().eval().requires_grad_(requires_grad=False)
-    copied.to(memory_format=torch.contiguous_format)
-    fold_normalisation(copied)
-    for parent in list(copied.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, LIF):
-                setattr(parent, name, PlainLIF(child))
-            elif isinstance(child, MaxPool2d):
-                setattr(parent, name, nn.MaxPool2d(child.kernel_size, child.stride))
-    return copied
-
-
-def export_whole(detector: Detector, frames: Tensor, path: Path, about: Mapping[str, Any]) -> None:
-    """Write the graph of all steps: `frames` to `boxes`, for any number N of images.
-
-    Args:
-        detector: a trained one; left untouched.
-        frames: an example `[T0, N, C, H, W]` in [0, 1]; T0 = 1 makes a graph of still images.
-        path: of the file.
-        about: what stands in the file's metadata, as JSON under `emsyolo`.
-    """
-    still = len(frames) == 1
-    example = frames[0] if still else frames
-    batch = torch.export.Dim("N", min=1)
-    _write(
-        Whole(plain(detector), still=still), (example,), path, about, ["frames"], ["boxes"],
-        ({0 if still else 1: batch},),
-    )  # fmt: skip
-
-
-def export_step(detector: Detector, frame: Tensor, path: Path, about: Mapping[str, Any]) -> None:
-    """Write the graph of one step: `frame` and a potential per neuron to a map per level and the potentials after it.
-
-    A potential is called as its neuron, its successor `NAME.next`; a stream begins with zeros, or with
-    `neuron.start` times the threshold. Of T steps the answer is the decoded mean of their maps.
-
-    Args:
-        detector: a trained one with LIF neurons; left untouched.
-        frame: an example `[N, C, H, W]` in [0, 1].
-        path: of the file.
-        about: as for `export_whole`.
-
-    Raises:
-        ValueError: a detector without a LIF.
-    """
-    copied = plain(detector)
-    copied.T = 1
-    step = Step(copied)
-    if not step.neurons:
-        raise ValueError("the detector has no spiking neuron; a graph of one step with potentials is for those")
-    potentials = start(copied, frame)
-    levels = [f"map_{stride}" for stride in copied.head.strides]
-    batch = torch.export.Dim("N", min=1)
-    names = list(step.neurons)
-    _write(
-        step, (frame, *potentials), path, about, ["frame", *names], [*levels, *(f"{name}.next" for name in names)],
-        ({0: batch}, tuple({0: batch} for _ in potentials)),
-    )  # fmt: skip
-
-
-def start(detector: Detector, frame: Tensor) -> list[Tensor]:
-    """The potentials before a stream in the order of the graph; their shapes are found by one step."""
-    neurons = [one for one in detector.modules() if isinstance(one, PlainLIF)]
-    reset(detector)
-    with torch.no_grad():
-        detector.advance(frame.unsqueeze(0))
-    found = [torch.full_like(one.potential, one.first) for one in neurons if one.potential is not None]
-    reset(detector)
-    return found
+    def _with(self, memories: tuple[Tensor, ...]) -> State:
+        values = {module: dict(one) for module, one in self._state.values.items()}
+        for (module, name), value in zip(self._places, memories, strict=True):
+            values[module][name] = value
+        return replace(self._state, values=values)
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How near a graph comes to the trained detector.
+class Onnx:
+    """`format=onnx`: the whole network, and beside it one step of it where it has a state.
+
+    The first graph has `frames` in, `boxes` and `scores` out. The second has `frame` and a tensor per memory in, a raw
+    map per level (`map_STRIDE`) and the memories after it (`NAME.next`) out; a stream begins with the memories' start
+    (zeros, or `neuron.start` times the threshold), and after T steps the answer is the decoded mean of their maps. Both
+    take any number N of images.
 
     Attributes:
-        apart: the largest difference of a value of a decoded box (px, or shares of 1) that 999 of 1000 boxes keep
-            within; the last may differ by more, for a potential beside the threshold may fire in one and not the other.
-        detections: how many the detector finds.
-        alike: how many of them the graph finds, too: of the same class, IoU >= 0.99, scores within 0.01.
+        step: write the second graph.
     """
 
-    apart: float
-    detections: int
-    alike: int
+    suffix: ClassVar[str] = ".onnx"
+    needs_frames: ClassVar[bool] = True
+
+    step: bool = True
+
+    def write(self, detector: Detector, frames: Tensor, path: Path, about: Mapping[str, Any]) -> list[Path]:
+        """See `emsyolo.deploy.export.Export`."""
+        facts = {key: value for key, value in about.items() if key != "config"}
+        facts |= detector.head.layout.about() | {"frames": "RGB or event frames in [0, 1]"}
+        facts |= {"boxes": "x0, y0, x1, y1 in px", "scores": "per class, in [0, 1]"}
+        still, network = len(frames) == 1, lowered(detector)
+        batch = torch.export.Dim("N", min=1)
+        _write(
+            Whole(network, still=still), (frames[0] if still else frames,), path, facts, ["frames"],
+            ["boxes", "scores"], ({0 if still else 1: batch},),
+        )  # fmt: skip
+        if not (self.step and has_state(network)):
+            return [path]
+        beside = path.with_suffix(STEP)
+        step = _step(network, frames[0])
+        levels = [f"map_{stride}" for stride in detector.head.layout.strides]
+        _write(
+            step, (frames[0], *step.first), beside, facts, ["frame", *step.names],
+            [*levels, *(f"{name}.next" for name in step.names)], ({0: batch}, tuple({0: batch} for _ in step.first)),
+        )  # fmt: skip
+        return [path, beside]
+
+    def run(self, paths: list[Path], detector: Detector, frames: Tensor) -> dict[Path, Candidates]:
+        """What ONNX Runtime finds with each graph.
+
+        Raises:
+            ModuleNotFoundError: ONNX Runtime is not installed.
+        """
+        found = {}
+        for path in paths:
+            if path.name.endswith(STEP):
+                found[path] = _stepped(detector, frames, path)
+            else:
+                feed = (frames[0] if len(frames) == 1 else frames).numpy()
+                boxes, scores = _session(path).run(["boxes", "scores"], {"frames": feed})
+                found[path] = Candidates(torch.from_numpy(boxes), torch.from_numpy(scores))
+        return found
 
 
-def compare(
-    detector: Detector, frames: Tensor, postprocess: Postprocess, whole: Path, step: Path | None
-) -> dict[str, Agreement]:
-    """How near what ONNX Runtime gives is to what PyTorch gives, for the frames given.
-
-    Args:
-        detector: the trained one; left untouched. Its normalisation is not folded, as that of the graphs is.
-        frames: `[T0, N, C, H, W]` in [0, 1].
-        postprocess: boxes to detections.
-        whole: the graph of all steps.
-        step: that of one, or None.
-
-    Returns:
-        `whole` and, if there is one, `step`.
-
-    Raises:
-        ModuleNotFoundError: ONNX Runtime is not installed.
-    """
-    with torch.no_grad():
-        maps = copy.deepcopy(detector).cpu().float().eval()(frames)
-    expected = decode(maps)
-    feed = (frames[0] if len(frames) == 1 else frames).numpy()
-    boxes = torch.from_numpy(_session(whole).run(["boxes"], {"frames": feed})[0])
-    found = {"whole": _agreement(boxes, expected, postprocess)}
-    if step is not None:
-        levels = _stepped(detector, frames, step)
-        again = decode(HeadMaps(levels, maps.strides, maps.anchors, maps.decoding))
-        found["step"] = _agreement(again, expected, postprocess)
-    return found
+def _step(network: Detector, frame: Tensor) -> Step:
+    network.T = 1
+    return Step(network, frame)
 
 
-def _stepped(detector: Detector, frames: Tensor, path: Path) -> tuple[Tensor, ...]:
-    """The mean of the maps of all T steps, by the graph of one."""
-    session = _session(path)
-    names = [one.name for one in session.get_inputs()][1:]
-    first = plain(detector)
-    first.T = 1
-    state: Sequence[NDArray[Any]] = [one.numpy() for one in start(first, frames[0])]
-    sums: list[NDArray[Any]] = []
+def _stepped(detector: Detector, frames: Tensor, path: Path) -> Candidates:
+    """The candidates of the mean of the maps of all T steps, by the graph of one."""
+    session, step = _session(path), _step(lowered(detector), frames[0])
+    memories = [one.numpy() for one in step.first]
+    sums: list[Any] = []
     for t in range(detector.T):
         feed = frames[t if len(frames) > 1 else 0].numpy()
-        found = session.run(None, {"frame": feed, **dict(zip(names, state, strict=True))})
-        levels, state = found[: -len(names)], found[-len(names) :]
+        found = session.run(None, {"frame": feed, **dict(zip(step.names, memories, strict=True))})
+        levels, memories = found[: -len(memories)], found[-len(memories) :]
         sums = [a + b for a, b in zip(sums, levels, strict=True)] if sums else list(levels)
-    return tuple(torch.from_numpy(one / detector.T) for one in sums)
-
-
-def _agreement(found: Tensor, expected: Tensor, postprocess: Postprocess) -> Agreement:
-    """Of decoded boxes `[N, boxes, 5+K]`."""
-    apart = float(np.quantile((found - expected).abs().amax(dim=-1), 0.999))
-    detections = alike = 0
-    for boxes, true in zip(found, expected, strict=True):
-        ours, theirs = postprocess.select(boxes), postprocess.select(true)
-        detections += len(theirs)
-        if len(ours) and len(theirs):
-            same = box_iou(theirs.boxes_xyxy, ours.boxes_xyxy) >= SAME_IOU
-            same &= theirs.labels[:, None] == ours.labels
-            same &= (theirs.scores[:, None] - ours.scores).abs() <= SAME_SCORE
-            alike += int(same.any(dim=1).sum())
-    return Agreement(apart, detections, alike)
+    return detector.head.layout.candidates([torch.from_numpy(one / detector.T) for one in sums])
 
 
 def _session(path: Path) -> Any:

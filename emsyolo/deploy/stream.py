@@ -14,9 +14,10 @@ from emsyolo.dataset.augment import Fit
 from emsyolo.dataset.datamodule import collate
 from emsyolo.dataset.event.framing import Framing
 from emsyolo.dataset.event.recording import Recording
+from emsyolo.device import device_of
 from emsyolo.model.detector import Detector
 from emsyolo.model.postprocess import Postprocess
-from emsyolo.neuron.multistep import reset
+from emsyolo.neuron.state import State
 from emsyolo.types import Detections, HeadMaps, Sample, Targets
 
 
@@ -79,7 +80,7 @@ class Stream:
         steps = 1 if self.stateful else self.framing.steps
         recent: deque[HeadMaps] = deque(maxlen=self.framing.steps)
         trained_T = self.detector.T
-        reset(self.detector)
+        state: State | None = None
         try:
             if self.stateful and self.framing.steps > 1:
                 self.detector.T = 1
@@ -88,31 +89,22 @@ class Stream:
                 began = time.perf_counter()
                 events = recording.window(start, end)
                 frames, scale_wh = self.framing.frames(events, start, end, sensor_hw, steps)
-                sample = self.fit(_sample(frames, sensor_hw, scale_wh), _none)
-                recent.append(self._maps(sample))
-                (found,) = self.postprocess(_mean(recent) if self.stateful else recent[-1])
-                found = Detections(found.boxes_xyxy.cpu(), found.scores.cpu(), found.labels.cpu()).to_original(sample)
+                sample = self.fit(Sample(frames, Targets.none(), 0, "stream", sensor_hw, scale_wh))
+                maps, after = self._run(sample, state)
+                state = after if self.stateful else None
+                recent.append(maps)
+                (found,) = self.postprocess(_mean(recent) if self.stateful else maps)
+                found = found.cpu().to_original(sample)
                 yield Answer(end, frames, found, len(events), time.perf_counter() - began)
         finally:
             self.detector.T = trained_T
-            reset(self.detector)
 
     @torch.inference_mode()
-    def _maps(self, sample: Sample) -> HeadMaps:
-        frames = collate([sample]).frames.to(next(self.detector.parameters()).device)
-        return self.detector.advance(frames) if self.stateful else self.detector(frames)
+    def _run(self, sample: Sample, state: State | None) -> tuple[HeadMaps, State]:
+        return self.detector.run(collate([sample]).frames.to(device_of(self.detector)), state)
 
 
 def _mean(recent: deque[HeadMaps]) -> HeadMaps:
     """The maps averaged over the last steps, as the head does within a window."""
     levels = zip(*(one.maps for one in recent), strict=True)
     return replace(recent[-1], maps=tuple(torch.stack(level).mean(dim=0) for level in levels))
-
-
-def _sample(frames: Tensor, sensor_hw: tuple[int, int], scale_wh: tuple[float, float]) -> Sample:
-    nothing = Targets(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool))
-    return Sample(frames, nothing, 0, "stream", sensor_hw, scale_wh)
-
-
-def _none() -> Sample:
-    raise ValueError("a stream has no other samples to draw from; expected a transform that fits the frame alone")

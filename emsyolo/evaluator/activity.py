@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from types import TracebackType
 from typing import Any, Self
 
 import torch
-from spikingjelly.activation_based.neuron import BaseNode
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from emsyolo.evaluator.alphabet import NUMBERS, Declared, bare, declared_of, tagged
+from emsyolo.neuron.neuron import Spikes, is_neuron, spikes_of
+
 PJ_TO_MJ = 1e-9
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+COLUMNS = ("name", "levels", "firing_rate", "binary", "macs", "synops")  # of a row of metrics.json
 
 
 @dataclass(frozen=True)
@@ -22,21 +26,58 @@ class ConvActivity:
 
     Attributes:
         name: of the module in its network.
-        firing_rate: share of ones in its input; of a non-binary input, the share of elements that are not 0.
-        binary: every element of its input was 0 or 1.
+        firing_rate: share of its input that is not 0.
+        levels: the largest spike that it can be fed with; None: numbers.
+        signed: it can be fed with negative spikes.
         macs: multiply-accumulates over all steps really computed, padding included.
-        synops: the accumulates that spikes cause, `firing_rate * macs`; of an input that is no spikes all its MACs.
-        passes: how often it was computed, T or, for what a still image needs once, 1.
-        signed: every element of its input was 0, 1 or -1, the spikes of signed neurons, which cost accumulates as well.
+        synops: operations really done: of spikes the accumulates, `macs` times the mean spike (one of 3 counts three
+            times, one of -1 once), of numbers all MACs.
+        passes: computations per image: T, or 1 for what a still image needs once.
     """
 
     name: str
     firing_rate: float
-    binary: bool
+    levels: int | None
+    signed: bool
     macs: float
     synops: float
     passes: float
-    signed: bool = False
+
+    @property
+    def binary(self) -> bool:
+        """Its input is 0 and 1 only."""
+        return self.levels == 1 and not self.signed
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What a network did, per image.
+
+    Attributes:
+        firing_rate: spikes per neuron and step over all spiking layers; None: there are none.
+        layers: the convolutions, in the order of their first run.
+    """
+
+    firing_rate: float | None
+    layers: list[ConvActivity]
+
+    def report(self, *, mac_pj: float = 4.6, ac_pj: float = 0.9) -> dict[str, Any]:
+        """The part of metrics.json on activity: `firing_rate`, `layers`, `impure`, `energy`.
+
+        Args:
+            mac_pj: energy of a multiply-accumulate, pJ.
+            ac_pj: energy of an accumulate, pJ.
+
+        Returns:
+            `firing_rate`; `layers`: a row per convolution, of `COLUMNS`; `impure`: `name` and `macs` of those that are
+            not binary; `energy`: as `energy` gives it. Operations and energy are per image.
+        """
+        return {
+            "firing_rate": self.firing_rate,
+            "layers": [{column: getattr(layer, column) for column in COLUMNS} for layer in self.layers],
+            "impure": [{"name": layer.name, "macs": layer.macs} for layer in self.layers if not layer.binary],
+            "energy": energy(self.layers, mac_pj=mac_pj, ac_pj=ac_pj),
+        }
 
 
 def energy(layers: Sequence[ConvActivity], *, mac_pj: float, ac_pj: float) -> dict[str, float | None]:
@@ -53,9 +94,13 @@ def energy(layers: Sequence[ConvActivity], *, mac_pj: float, ac_pj: float) -> di
     Returns:
         `snn_mJ`, `ann_mJ`, and `ratio` = snn/ann, None without any MAC.
     """
-    snn = sum(one.synops * (ac_pj if one.binary or one.signed else mac_pj) for one in layers) * PJ_TO_MJ
-    ann = sum(one.macs / one.passes for one in layers) * mac_pj * PJ_TO_MJ
+    snn = sum(layer.synops * (mac_pj if layer.levels is None else ac_pj) for layer in layers) * PJ_TO_MJ
+    ann = sum(layer.macs / layer.passes for layer in layers) * mac_pj * PJ_TO_MJ
     return {"snn_mJ": snn, "ann_mJ": ann, "ratio": snn / ann if ann else None}
+
+
+# (module, its input, what was declared of that, its output) -> what is declared of the output
+Seen = Callable[[Any, Tensor, Declared | None, Tensor], Declared | None]
 
 
 class _Count:
@@ -64,22 +109,48 @@ class _Count:
     def __init__(self) -> None:
         self.elements = 0
         self.nonzero: Tensor | int = 0
-        self.ones: Tensor | int = 0
-        self.units: Tensor | int = 0
+        self.spikes: Tensor | int = 0  # a 3 is three
+        self.outside: Tensor | int = 0  # of the alphabet that was declared, or, where none was, of 0 and 1
+        self.beyond: Tensor | int = 0  # where nothing was declared: of -1, 0 and 1
         self.macs = 0
         self.samples = 0
+        self.declared: Declared | None = None
 
-    def add(self, x: Tensor) -> None:
+    def add(self, x: Tensor, declared: Declared | None) -> None:
+        nonzero = torch.count_nonzero(x)
         self.elements += x.numel()
-        self.nonzero = self.nonzero + torch.count_nonzero(x)
+        self.nonzero = self.nonzero + nonzero
+        self.declared = declared = NUMBERS if self.declared is NUMBERS else declared
+        if declared is NUMBERS:
+            return
+        spikes = Spikes() if declared is None or declared.spikes is None else declared.spikes
+        if spikes == Spikes():
+            self.spikes = self.spikes + nonzero
+            self.outside = self.outside + (nonzero - torch.count_nonzero(x == 1))
+        else:
+            size = x.abs()
+            inside = (size <= spikes.levels) & (x == x.round())
+            self.spikes = self.spikes + size.sum(dtype=torch.float64)
+            self.outside = self.outside + torch.count_nonzero(~(inside if spikes.signed else inside & (x >= 0)))
+        if declared is None:
+            self.beyond = self.beyond + (nonzero - torch.count_nonzero(x.abs() == 1))
 
-    def add_ones(self, x: Tensor) -> None:
-        self.ones = self.ones + torch.count_nonzero(x == 1)
-        self.units = self.units + torch.count_nonzero(x.abs() == 1)
+    def alphabet(self, name: str) -> Spikes | None:
+        """What the values were, declared or, where nothing was, as seen.
 
-    @property
-    def rate(self) -> float:
-        return int(self.nonzero) / self.elements if self.elements else 0.0
+        Raises:
+            ValueError: values outside the alphabet that was declared.
+        """
+        if self.declared is None:
+            return None if int(self.beyond) else Spikes(signed=bool(int(self.outside)))
+        spikes = self.declared.spikes
+        if spikes is not None and int(self.outside):
+            least = -spikes.levels if spikes.signed else 0
+            raise ValueError(
+                f"{name}: spikes are declared as whole numbers from {least} to {spikes.levels}, but "
+                f"{int(self.outside)} of {self.elements} values are not; the neuron's `spikes` must say what it sends"
+            )
+        return spikes
 
 
 class ActivityMeter:
@@ -91,7 +162,9 @@ class ActivityMeter:
                 meter.step(len(batch))
         meter.report()
 
-    Exact (integer sums) and in the same pass as the evaluation; no map is kept. Sums go on over several `with` blocks.
+    Exact, and in the same pass as the evaluation; no map is kept. Sums go on over several `with` blocks. A convolution
+    is fed with spikes or with numbers as the neurons before it declare (`emsyolo.neuron.neuron.Neuron`), which is
+    checked by what it sees; frames and sums of spikes, of which nothing is declared, are judged by what they hold.
 
     Args:
         network: any module; its convolutions see steps as batch, `[T*N, C, H, W]`.
@@ -107,9 +180,11 @@ class ActivityMeter:
     def __enter__(self) -> Self:
         for name, module in self.network.named_modules():
             if isinstance(module, CONVOLUTIONS):
-                self._hooks.append(module.register_forward_hook(self._on_convolution(name)))
-            elif isinstance(module, BaseNode):
-                self._hooks.append(module.register_forward_hook(self._on_neuron(name)))
+                self._watch(module, self._on_convolution(name))
+            elif is_neuron(module):
+                self._watch(module, self._on_neuron(name))
+            elif getattr(module, "passes_spikes", False):
+                self._watch(module, lambda module, x, declared, output: declared)
         return self
 
     def __exit__(
@@ -123,66 +198,123 @@ class ActivityMeter:
         """Say how many images the network saw since the last call."""
         self.images += n_images
 
-    def layers(self) -> list[ConvActivity]:
-        """The convolutions that ran, in the order of their first run.
+    def activity(self) -> Activity:
+        """What the network did.
 
         Raises:
-            ValueError: no image was counted.
+            ValueError: no image was counted, or a neuron sent what it does not declare.
         """
         if self.images < 1:
             raise ValueError(
                 f"the activity meter counted {self.images} images; expected step(n_images) after each batch"
             )
-        return [self._layer(name, count) for name, count in self._convolutions.items()]
+        for name, count in self._neurons.items():
+            count.alphabet(name)
+        outputs = sum(count.elements for count in self._neurons.values())
+        spikes = sum(int(count.spikes) for count in self._neurons.values())
+        layers = [self._layer(name, count) for name, count in self._convolutions.items()]
+        return Activity(spikes / outputs if outputs else None, layers)
 
     def report(self, mac_pj: float = 4.6, ac_pj: float = 0.9) -> dict[str, Any]:
-        """The part of metrics.json on activity: `firing_rate`, `layers`, `impure`, `energy`.
-
-        Args:
-            mac_pj: energy of a multiply-accumulate, pJ.
-            ac_pj: energy of an accumulate, pJ.
-
-        Returns:
-            `firing_rate`: spikes per neuron and step over all spiking layers, None if there are none; `layers`: a row
-            per convolution (`name`, `firing_rate`, `binary`, `macs`, `synops`); `impure`: `name` and `macs` of those
-            that are not binary; `energy`: as `energy` gives it. Operations and energy are per image.
-
-        Raises:
-            ValueError: no image was counted.
-        """
-        layers = self.layers()
-        outputs = sum(count.elements for count in self._neurons.values())
-        spikes = sum(int(count.nonzero) for count in self._neurons.values())
-        columns = ("name", "firing_rate", "binary", "macs", "synops")
-        return {
-            "firing_rate": spikes / outputs if outputs else None,
-            "layers": [{column: getattr(one, column) for column in columns} for one in layers],
-            "impure": [{"name": one.name, "macs": one.macs} for one in layers if not one.binary],
-            "energy": energy(layers, mac_pj=mac_pj, ac_pj=ac_pj),
-        }
+        """`Activity.report` of what the network did."""
+        return self.activity().report(mac_pj=mac_pj, ac_pj=ac_pj)
 
     def _layer(self, name: str, count: _Count) -> ConvActivity:
-        binary = int(count.ones) == int(count.nonzero)
-        signed = int(count.units) == int(count.nonzero)
+        spikes = count.alphabet(f"input of {name}")
         macs = count.macs / self.images
-        synops = count.rate * macs if signed else macs
-        return ConvActivity(name, count.rate, binary, macs, synops, count.samples / self.images, signed)
+        elements = max(1, count.elements)
+        return ConvActivity(
+            name=name,
+            firing_rate=int(count.nonzero) / elements,
+            levels=None if spikes is None else spikes.levels,
+            signed=spikes is not None and spikes.signed,
+            macs=macs,
+            synops=macs if spikes is None else int(count.spikes) / elements * macs,
+            passes=count.samples / self.images,
+        )
 
-    def _on_convolution(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def count_input(module: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
-            x = args[0].detach()
+    def _watch(self, module: nn.Module, seen: Seen) -> None:
+        """Call `seen` with each input, its declaration and the output; it gives the declaration of the output."""
+        inputs: list[Declared | None] = []
+
+        def before(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            inputs.append(declared_of(args[0]))
+            return tuple(bare(one) if isinstance(one, Tensor) else one for one in args)
+
+        def after(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+            return tagged(output, seen(module, args[0].detach(), inputs.pop(), bare(output.detach())))
+
+        self._hooks += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+
+    def _on_convolution(self, name: str) -> Seen:
+        def count_input(module: Any, x: Tensor, declared: Declared | None, output: Tensor) -> Declared:
             count = self._convolutions.setdefault(name, _Count())
-            count.add(x)
-            count.add_ones(x)
+            count.add(x, declared)
             # weight[0] is what makes one output, of a transposed convolution what one input adds to.
             ends = x if isinstance(module, nn.ConvTranspose2d) else output
             count.macs += ends.numel() * module.weight[0].numel()
             count.samples += len(x) if x.ndim == 4 else 1
+            return NUMBERS
 
         return count_input
 
-    def _on_neuron(self, name: str) -> Callable[[BaseNode, tuple[Tensor, ...], Tensor], None]:
-        def count_output(module: BaseNode, args: tuple[Tensor, ...], output: Tensor) -> None:
-            self._neurons.setdefault(name, _Count()).add(output.detach())
+    def _on_neuron(self, name: str) -> Seen:
+        def count_output(module: Any, x: Tensor, declared: Declared | None, output: Tensor) -> Declared:
+            spikes = spikes_of(module)
+            if spikes is None:
+                return NUMBERS
+            sent = Declared(spikes)
+            self._neurons.setdefault(name, _Count()).add(output, sent)
+            return sent
 
         return count_output
+
+
+def until(meters: Mapping[int, ActivityMeter], *, maps: Collection[str], alone: bool) -> dict[int, Activity]:
+    """What a network did up to each of several steps of one still image, from a meter of each stretch between them.
+
+    The first convolution, and the head's maps, are needed once per image however often they were computed.
+
+    Args:
+        meters: by step, in order; the meter of the stretch that ends there.
+        maps: names of the head's convolutions.
+        alone: each stretch was a pass of its own, from step 0; else one pass went on from one to the next.
+    """
+    times = list(meters)
+    stretches = [_once_per_image(meters[t].activity(), maps, first=alone or t == times[0]) for t in times]
+    if alone:
+        return dict(zip(times, stretches, strict=True))
+    steps = [t - before for before, t in pairwise((0, *times))]
+    spikes = accumulate((one.firing_rate or 0.0) * count for one, count in zip(stretches, steps, strict=True))
+    layers = accumulate((one.layers for one in stretches), lambda before, after: _joined(before, after, maps))
+    return {t: Activity(total / t, found) for t, total, found in zip(times, spikes, layers, strict=True)}
+
+
+def _once_per_image(activity: Activity, maps: Collection[str], *, first: bool) -> Activity:
+    counted = []
+    for place, layer in enumerate(activity.layers):
+        share = 1.0
+        if layer.name in maps:
+            share = 1 / layer.passes
+        elif place == 0:  # in a later stretch the image's first convolution is done already
+            share = 1 / layer.passes if first else 0.0
+        counted.append(
+            replace(layer, macs=layer.macs * share, synops=layer.synops * share, passes=layer.passes * share)
+        )
+    return replace(activity, layers=counted)
+
+
+def _joined(before: Sequence[ConvActivity], after: Sequence[ConvActivity], maps: Collection[str]) -> list[ConvActivity]:
+    """Two stretches of time as one; of the maps, which are read out once, only the later."""
+    joined = []
+    for a, b in zip(before, after, strict=True):
+        if a.name in maps:
+            joined.append(b)
+            continue
+        passes = a.passes + b.passes
+        rate = (a.firing_rate * a.passes + b.firing_rate * b.passes) / passes
+        both = None if a.levels is None or b.levels is None else max(a.levels, b.levels)
+        joined.append(
+            ConvActivity(a.name, rate, both, a.signed or b.signed, a.macs + b.macs, a.synops + b.synops, passes)
+        )
+    return joined

@@ -16,6 +16,7 @@ from emsyolo.distributed import gathered
 from emsyolo.evaluator.matching import DetectionEval
 from emsyolo.types import Detections, Sample
 
+SCORES = ("mAP", "mAP50", "mAP75")
 AREAS = {"mAP_small": 1, "mAP_medium": 2, "mAP_large": 3}  # places in pycocotools' areaRng; 0 is all
 
 

@@ -45,8 +45,8 @@ def energy_beside_spikingjelly(
     acs, macs = profiler.ac_counter.get_counts(), profiler.mac_counter.get_counts()
     report = profiler.get_report()
     rows: list[dict[str, Any]] = []
-    for one in meter.layers():
-        spikes = one.binary or one.signed
+    for one in meter.activity().layers:
+        spikes = one.levels is not None
         rows.append(
             {
                 "name": one.name,

@@ -1,11 +1,22 @@
-"""Anchors: the grid they sit on, how raw maps become boxes, and how they are chosen from data."""
+"""Anchors: the grid they sit on, what maps with anchors mean, and how anchors are chosen from data."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.ops import box_convert
+
+from emsyolo.types import Candidates, Layout
+
+# (raw map [N, A, H, W, 5+K], stride in px, anchors [A, 2] in px) -> boxes [N, A, H, W, 4], xywh in px of the input.
+BoxDecoding = Callable[[Tensor, int, Tensor], Tensor]
+BOX_ROWS = 5  # of an anchor's channels, before the classes: x, y, w, h, objectness
 
 
 def cell_grid(height: int, width: int, *, like: Tensor) -> Tensor:
@@ -46,6 +57,67 @@ def decode_darknet(raw: Tensor, stride: int, anchors: Tensor) -> Tensor:
     xy = (raw[..., 0:2].sigmoid() + grid) * stride
     wh = raw[..., 2:4].exp() * anchors.to(raw)[None, :, None, None]
     return torch.cat((xy, wh), dim=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class AnchorLayout:
+    """Maps of a head with anchors: per level `[N, A, H, W, 5+K]`: x, y, w, h, objectness, classes.
+
+    Attributes:
+        strides: px of the input per cell, per level.
+        anchors: per level `[A, 2]`, width and height in px.
+        num_classes: K.
+        decoding: turns one raw map into boxes: YOLOv5's or darknet's form.
+    """
+
+    strides: tuple[int, ...]
+    anchors: tuple[Tensor, ...]
+    num_classes: int
+    decoding: BoxDecoding = decode_yolov5
+
+    def decode(self, maps: Sequence[Tensor]) -> Tensor:
+        """All boxes, `[N, P, 5+K]`: xywh in px, objectness and classes in [0, 1]; float32 or better.
+
+        They are ordered by level, anchor, row, column.
+        """
+        levels = []
+        for raw, stride, anchors in zip(maps, self.strides, self.anchors, strict=True):
+            exact = raw.to(torch.promote_types(raw.dtype, torch.float32))
+            boxes = self.decoding(exact, stride, anchors)
+            levels.append(torch.cat((boxes, exact[..., 4:].sigmoid()), dim=-1).flatten(1, 3))
+        return torch.cat(levels, dim=1)
+
+    def candidates(self, maps: Sequence[Tensor]) -> Candidates:
+        """Boxes, and as scores objectness times class; ordered as by `decode`."""
+        decoded = self.decode(maps)
+        return Candidates(box_convert(decoded[..., :4], "cxcywh", "xyxy"), decoded[..., 5:] * decoded[..., 4:5])
+
+    def class_rows(self) -> Tensor:
+        """The channels of each class, one per anchor, `[K, A]` int64."""
+        rows = torch.arange(len(self.anchors[0]) * (BOX_ROWS + self.num_classes))
+        return rows.view(-1, BOX_ROWS + self.num_classes)[:, BOX_ROWS:].T
+
+    def with_classes(self, num_classes: int) -> AnchorLayout:
+        """The layout of the same anchors for another number of classes."""
+        return replace(self, num_classes=num_classes)
+
+    def differs(self, other: Layout) -> str:
+        """In what the other's maps mean something else."""
+        if not isinstance(other, AnchorLayout):
+            return f"{type(other).__name__} in place of anchors"
+        if (self.strides, self.decoding) != (other.strides, other.decoding):
+            return f"the strides {list(other.strides)} and {other.decoding.__name__}"
+        theirs = [one.tolist() for one in other.anchors]
+        same = [one.tolist() for one in self.anchors] == theirs
+        return "" if same else f"other anchors; type model.anchors={theirs}"
+
+    def about(self) -> dict[str, Any]:
+        """Strides, anchors and the form of the boxes."""
+        return {
+            "strides": list(self.strides),
+            "anchors": [one.tolist() for one in self.anchors],
+            "decoding": self.decoding.__name__,
+        }
 
 
 def shape_iou(sizes: NDArray[np.float64], anchors: NDArray[np.float64]) -> NDArray[np.float64]:

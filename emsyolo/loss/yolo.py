@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torchvision.ops import box_convert, complete_box_iou_loss
 
 from emsyolo.distributed import summed, world_size
+from emsyolo.geometry.anchors import AnchorLayout
 from emsyolo.loss.assign import assign, flatten_targets
 from emsyolo.types import HeadMaps, Targets
 
@@ -34,8 +36,11 @@ class YOLOLoss:
         anchor_ratio: a box matches an anchor when no side differs by this factor or more, > 1.
         distillation: gain of the distance to a teacher's maps, where there is a teacher; the gains above stand before
             its parts, too.
-        neighbours: a box is matched in the two nearest cells, too (YOLOv5), not in that of its centre alone (YOLOv3).
+        neighbours: a box is matched in the two nearest cells, too (YOLOv5), not only in that of its centre (YOLOv3).
     """
+
+    parts: ClassVar[tuple[str, ...]] = ("box", "objectness", "class")
+    reads: ClassVar[type[AnchorLayout]] = AnchorLayout
 
     box: float = 0.05
     objectness: float = 1.0
@@ -57,8 +62,9 @@ class YOLOLoss:
         maps = _exact(head_maps)
         image, boxes, labels = flatten_targets(targets, maps[0].device)
         boxes = boxes.to(maps[0].dtype)
-        parts = {name: maps[0].new_zeros(()) for name in ("box", "objectness", "class")}
-        levels = list(zip(maps, head_maps.strides, head_maps.anchors, strict=True))
+        layout = _anchored(head_maps)
+        parts = {name: maps[0].new_zeros(()) for name in self.parts}
+        levels = list(zip(maps, layout.strides, layout.anchors, strict=True))
         matches = [
             assign(
                 image,
@@ -81,7 +87,7 @@ class YOLOLoss:
             objectness = raw.new_zeros(raw.shape[:-1])
             if len(m.labels):
                 place = (m.image, m.anchor, m.row, m.column)
-                predicted = head_maps.decoding(raw, stride, anchors)[place]
+                predicted = layout.decoding(raw, stride, anchors)[place]
                 miss = complete_box_iou_loss(_corners(predicted), _corners(m.boxes_xywh))
                 parts["box"] = parts["box"] + miss.sum() / count
                 ciou = (1 - miss.detach()).clamp(min=0)
@@ -94,7 +100,7 @@ class YOLOLoss:
                     parts["class"] = parts["class"] + every / (count * classes)
             parts["objectness"] = parts["objectness"] + balance * bce(raw[..., 4], objectness)
 
-        gains = self._gains(maps, head_maps.strides[0])
+        gains = self._gains(maps, layout.strides[0])
         for name, gain in gains.items():
             parts[name] = parts[name] * gain
         if taught is not None:
@@ -113,6 +119,12 @@ class YOLOLoss:
         }
 
 
+def _anchored(head_maps: HeadMaps) -> AnchorLayout:
+    """The layout, which `check_pair` has seen."""
+    assert isinstance(head_maps.layout, AnchorLayout)
+    return head_maps.layout
+
+
 def _exact(head_maps: HeadMaps) -> list[Tensor]:
     """The maps, at least in float32."""
     return [raw.float() if raw.dtype in (torch.float16, torch.bfloat16) else raw for raw in head_maps.maps]
@@ -129,9 +141,10 @@ def _distance(head_maps: HeadMaps, taught: HeadMaps, gains: dict[str, float]) ->
     total = maps[0].new_zeros(())
     certainties = [goal[..., 4].sigmoid() for goal in theirs]
     weights = summed(torch.stack([certain.sum() for certain in certainties])) / world_size()  # as of the matches
-    levels = zip(maps, theirs, certainties, weights, head_maps.strides, head_maps.anchors, strict=True)
+    layout = _anchored(head_maps)
+    levels = zip(maps, theirs, certainties, weights, layout.strides, layout.anchors, strict=True)
     for (raw, goal, certain, weight, stride, anchors), balance in zip(levels, LEVEL_BALANCE[len(maps)], strict=True):
-        boxes, aims = (_corners(head_maps.decoding(one, stride, anchors)) for one in (raw, goal))
+        boxes, aims = (_corners(layout.decoding(one, stride, anchors)) for one in (raw, goal))
         miss = complete_box_iou_loss(boxes.flatten(0, -2), aims.flatten(0, -2)).view_as(certain)
         parts = {"box": miss, "class": bce(raw[..., 5:], goal[..., 5:].sigmoid(), reduction="none").mean(dim=-1)}
         for name, part in parts.items():

@@ -6,18 +6,25 @@ a fresh neuron at each call, and tells the threshold at which normalisation weig
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from emsyolo.neuron.multistep import MultiStep, TdBN
-from emsyolo.neuron.packed import SpikeConv2d
-from emsyolo.neuron.pool import MaxPool2d
+from emsyolo.layer.multistep import MultiStep
+from emsyolo.layer.pool import MaxPool2d
+from emsyolo.layer.spike_conv import SpikeConv2d
+from emsyolo.layer.tdbn import TdBN
+from emsyolo.neuron.neuron import NeuronFactory
 
-NeuronFactory = Callable[[], Any]
 LAST_ALPHA = 0.2  # of a residual path's last normalisation, so that a deep network starts near the identity
+
+
+class Paths(Protocol):
+    """A block whose output is the sum of what paths beside each other make of its input."""
+
+    def paths(self) -> dict[str, nn.Module]:
+        """The paths, by the names of their modules."""
 
 
 class BlockFactory(Protocol):
@@ -69,6 +76,10 @@ class EMSBlock1(nn.Module):
         """`[T, N, C, H, W]` in and out."""
         return self.residual(x) + x
 
+    def paths(self) -> dict[str, nn.Module]:
+        """The residual path and the identity."""
+        return {"residual": self.residual, "shortcut": nn.Identity()}
+
 
 class EMSBlock2(nn.Module):
     """EMS-Block2, projection: max-pooling, then a LIF, so that the shortcut's convolution is fed by spikes alone."""
@@ -86,6 +97,10 @@ class EMSBlock2(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`[T, N, C_in, H, W]` to `[T, N, C_out, H/stride, W/stride]`."""
         return self.residual(x) + self.shortcut(x)
+
+    def paths(self) -> dict[str, nn.Module]:
+        """The residual path and the shortcut."""
+        return {"residual": self.residual, "shortcut": self.shortcut}
 
 
 class EMSBlock2Cat(nn.Module):
@@ -124,6 +139,10 @@ class MSBlock(nn.Module):
         """`[T, N, C_in, H, W]` to `[T, N, C_out, H/stride, W/stride]`."""
         return self.residual(x) + self.shortcut(x)
 
+    def paths(self) -> dict[str, nn.Module]:
+        """The residual path and the shortcut."""
+        return {"residual": self.residual, "shortcut": self.shortcut}
+
 
 class SEWBlock(nn.Module):
     """SEW-Block (SEW-ResNet) with ADD: spikes of both paths are added, so 2, 3, ... may follow. Fang et al., 2021."""
@@ -148,6 +167,10 @@ class SEWBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`[T, N, C_in, H, W]` to `[T, N, C_out, H/stride, W/stride]`."""
         return self.residual(x) + self.shortcut(x)
+
+    def paths(self) -> dict[str, nn.Module]:
+        """The residual path and the shortcut."""
+        return {"residual": self.residual, "shortcut": self.shortcut}
 
 
 def ems(

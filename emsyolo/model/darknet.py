@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from emsyolo.geometry.anchors import decode_darknet
+from emsyolo.layer.multistep import MultiStep, over_time
+from emsyolo.layer.stages import Stages
+from emsyolo.layer.tdbn import TdBN
 from emsyolo.model.detector import Detector
 from emsyolo.model.encode import Encode
 from emsyolo.model.head import YOLOHead
 from emsyolo.model.yolov3_tiny import Through
-from emsyolo.neuron.multistep import MultiStep, over_time
+from emsyolo.neuron.relu import LeakyReLU, ReLU
 from emsyolo.text import read_text
 
 Section = dict[str, str]
@@ -44,7 +47,7 @@ def read_cfg(path: Path) -> list[Section]:
     return sections
 
 
-class DarknetBackbone(nn.Module):
+class DarknetBackbone(Stages):
     """The layers of a `.cfg` file, up to what the linear convolutions before its `[yolo]` sections read.
 
     Convolution (ReLU, leaky ReLU or linear, with or without normalisation), max-pooling, route and upsample.
@@ -72,7 +75,7 @@ class DarknetBackbone(nn.Module):
                 after = whole(section, "filters", i)
                 module = _convolution(section, before, i)
             elif kind == "maxpool":
-                module = _max_pool(whole(section, "size", i), whole(section, "stride", i, 1))
+                module = max_pool(whole(section, "size", i), whole(section, "stride", i, 1))
             elif kind == "upsample":
                 module = nn.Upsample(scale_factor=whole(section, "stride", i), mode="nearest")
             elif kind == "route":
@@ -98,7 +101,7 @@ class DarknetBackbone(nn.Module):
         for module, sources in zip(self.layers, self.sources, strict=True):
             inputs = [outputs[one] if one >= 0 else x for one in sources]
             joined = inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=2)
-            outputs.append(module(joined) if isinstance(module, MultiStep) else over_time(joined, module))
+            outputs.append(self.stage(module, joined) if isinstance(module, MultiStep) else over_time(joined, module))
         return tuple(outputs[place] for place in reversed(self.read))
 
 
@@ -134,18 +137,18 @@ def _convolution(section: Section, channels_in: int, number: int) -> MultiStep:
         nn.Conv2d(channels_in, channels, size, whole(section, "stride", number, 1), padding, bias=not normalised)
     ]
     if normalised:
-        layers.append(nn.BatchNorm2d(channels))
+        layers.append(TdBN(channels, 1.0))
     activation = section.get("activation", "linear")
     if activation == "leaky":
-        layers.append(nn.LeakyReLU(0.1))
+        layers.append(LeakyReLU(0.1))
     elif activation == "relu":
-        layers.append(nn.ReLU())
+        layers.append(ReLU())
     elif activation != "linear":
         raise ValueError(f"layer {number} has activation={activation}; expected leaky, relu or linear")
     return MultiStep(*layers)
 
 
-def _max_pool(size: int, stride: int) -> nn.Module:
+def max_pool(size: int, stride: int) -> nn.Module:
     """Darknet pads to the right and below, so that stride 1 keeps the size."""
     if stride > 1:
         return MultiStep(nn.MaxPool2d(size, stride, padding=(size - stride + 1) // 2))

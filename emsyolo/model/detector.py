@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+import torch
+from spikingjelly.activation_based.neuron import BaseNode
 from torch import Tensor, nn
 
 from emsyolo.model.encode import Encode
-from emsyolo.model.head import YOLOHead
+from emsyolo.model.head import Head
 from emsyolo.neuron.state import State, fresh, put, take
 from emsyolo.types import HeadMaps
 
@@ -13,21 +19,36 @@ from emsyolo.types import HeadMaps
 class Detector(nn.Module):
     """Frames in, head maps out; loss and postprocessing are separate.
 
-    Keeps no state between calls of `forward` and `run`: potentials begin at their start and are forgotten afterwards.
+    Keeps no state between calls: potentials begin at their start and are forgotten afterwards, and no copy has any.
 
     Args:
         encode: makes T steps of the frames.
         backbone: `[T, N, C, H, W]` to maps, small stride first.
         neck: those maps to the head's inputs.
         head: the head's inputs to head maps.
+
+    Attributes:
+        chunk: steps computed together, at most; what the head reads is summed, so that memory does not grow with T.
+            None: all.
     """
 
-    def __init__(self, encode: Encode, backbone: nn.Module, neck: nn.Module, head: YOLOHead) -> None:
+    def __init__(self, encode: Encode, backbone: nn.Module, neck: nn.Module, head: Head) -> None:
         super().__init__()
         self.encode = encode
         self.backbone = backbone
         self.neck = neck
         self.head = head
+        self.chunk: int | None = None
+        for module in self.modules():
+            if isinstance(module, BaseNode):  # SpikingJelly's own begin in single-step mode
+                module.step_mode = "m"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Detector:
+        with fresh(self):
+            copied = type(self).__new__(type(self))
+            memo[id(self)] = copied
+            copied.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return copied
 
     @property
     def T(self) -> int:
@@ -46,34 +67,88 @@ class Detector(nn.Module):
         """
         return self.run(frames)[0]
 
-    def run(self, frames: Tensor, state: State | None = None) -> tuple[HeadMaps, State]:
+    def run(
+        self, frames: Tensor, state: State | None = None, read_out: Sequence[range] | None = None
+    ) -> tuple[HeadMaps, State]:
         """Head maps of frames, and what the network remembers after them, for the next call to go on from.
-
-        The detector itself is left as it was: a state is a value.
 
         Args:
             frames: see `forward`.
             state: what the last call gave; None: everything at its start.
+            read_out: ranges of the steps of these frames, each of which is read out as the mean over it, their ends in
+                order; None: all steps. The maps of several lie one after the other along N (`HeadMaps.split`).
 
         Raises:
-            ValueError: as `forward`, or a state of another network or batch.
+            ValueError: as `forward`; a state of another network or batch; ranges outside the steps or out of order.
         """
         with fresh(self):
             if state is not None:
                 put(self, state)
-            maps = self.head(self.features(frames))
+            found = list(self._read(frames, read_out))
+            levels = zip(*(one.maps for one in found), strict=True)
+            maps = found[0] if len(found) == 1 else HeadMaps(tuple(map(torch.cat, levels)), self.head.layout)
             return maps, take(self)
 
-    def advance(self, frames: Tensor) -> HeadMaps:
-        """As `forward`, but from the state that the last call left in the detector, and leaving its own."""
-        return self.head(self.features(frames))
+    def read(self, frames: Tensor, read_out: Sequence[range]) -> Generator[HeadMaps]:
+        """The head maps of `run` from nothing, range by range, each as soon as its last step is computed."""
+        with fresh(self):
+            yield from self._read(frames, read_out)
 
-    def features(self, frames: Tensor) -> tuple[Tensor, ...]:
-        """What the head reads, per scale `[T, N, C, H, W]`; state as of `advance`."""
-        stride = self.head.strides[-1]
-        if frames.shape[-2] % stride or frames.shape[-1] % stride:
-            raise ValueError(
-                f"frames are {frames.shape[-2]}x{frames.shape[-1]} px (HxW); expected multiples of {stride}"
-            )
+    def _read(self, frames: Tensor, read_out: Sequence[range] | None) -> Iterator[HeadMaps]:
         x = self.encode(frames, next(self.backbone.parameters()).dtype)
+        ranges = self._checked(len(x), read_out)
+        if any(getattr(one, "at_once", False) for one in self.modules()):
+            yield from self._alone(x, ranges)
+        elif self.chunk is None:
+            features = self._features(x)
+            for steps in ranges:
+                yield self.head([one[steps.start : steps.stop] for one in features])
+        else:
+            yield from self._in_chunks(x, ranges, self.chunk)
+
+    def _checked(self, steps: int, read_out: Sequence[range] | None) -> list[range]:
+        ranges = [range(steps)] if read_out is None else list(read_out)
+        ends = [one.stop for one in ranges]
+        inside = all(one.step == 1 and 0 <= one.start < one.stop <= steps for one in ranges)
+        if not ranges or not inside or ends != sorted(ends):
+            raise ValueError(f"read_out is {ranges}; expected ranges within the {steps} steps, their ends in order")
+        return ranges
+
+    def _in_chunks(self, x: Tensor, ranges: Sequence[range], chunk: int) -> Iterator[HeadMaps]:
+        sums: dict[int, list[Tensor]] = {}  # of what the head reads, by the first step of a range
+        done = 0
+        for end in sorted({*(one.start for one in ranges), *(one.stop for one in ranges), len(x)}):
+            while done < end:
+                steps = min(chunk, end - done)
+                features = self._features(x[done : done + steps])
+                parts = [one.sum(dim=0, keepdim=True) for one in features] if steps > 1 else list(features)
+                for start in {one.start for one in ranges if one.start <= done < one.stop}:
+                    before = sums.get(start)
+                    sums[start] = [a + b for a, b in zip(before, parts, strict=True)] if before else parts
+                done += steps
+            for steps_read in ranges:
+                if steps_read.stop == end:
+                    count = len(steps_read)
+                    yield self.head([one / count if count > 1 else one for one in sums[steps_read.start]])
+
+    def _alone(self, x: Tensor, ranges: Sequence[range]) -> Iterator[HeadMaps]:
+        """For neurons that need all steps of a range together: a pass for each, in memory."""
+        if any(one.start for one in ranges):
+            raise ValueError(f"read_out is {list(ranges)}; expected ranges from 0, for delayed neurons need all steps")
+        if self.chunk is not None and len(x) > self.chunk:
+            raise ValueError(
+                f"convert.chunk is {self.chunk}; expected at least T = {len(x)}, for delayed neurons need all steps at "
+                "once, in memory"
+            )
+        before = take(self)
+        for steps in ranges:
+            put(self, before)
+            features = self._features(x[: steps.stop])
+            yield self.head([one.sum(dim=0, keepdim=True) / steps.stop for one in features])
+
+    def _features(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What the head reads, per scale `[T, N, C, H, W]`; goes on from the network's memories and leaves its own."""
+        stride = self.head.layout.strides[-1]
+        if x.shape[-2] % stride or x.shape[-1] % stride:
+            raise ValueError(f"frames are {x.shape[-2]}x{x.shape[-1]} px (HxW); expected multiples of {stride}")
         return self.neck(*self.backbone(x))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emsyolo.model.block import BlockFactory, NeuronFactory
+from emsyolo.model.block import BlockFactory
 from emsyolo.model.detector import Detector
 from emsyolo.model.encode import Encode
 from emsyolo.model.head import YOLOHead
 from emsyolo.model.neck import TinyNeck
 from emsyolo.model.resnet import REPEATS, ResNet
+from emsyolo.neuron.neuron import NeuronFactory, check_neuron
 
 STRIDES = (16, 32)
 CHANNELS = (64, 64, 128, 256, 512)
@@ -62,6 +63,8 @@ def ems_yolo(
         raise ValueError(f"model.width is {width}; expected a factor > 0, or one each for the stem and the four stages")
     if head_activation not in HEAD_ACTIVATIONS:
         raise ValueError(f"model.head_activation is {head_activation!r}; expected one of {HEAD_ACTIVATIONS}")
+
+    check_neuron(neuron)
 
     def scaled(channels: int, factor: float) -> int:
         return max(8, round(channels * factor / 8) * 8)

@@ -20,6 +20,8 @@ class Encode(nn.Module):
         ValueError: T < 1.
     """
 
+    moves_values = True
+
     def __init__(self, T: int) -> None:
         super().__init__()
         self.T = T

@@ -1,4 +1,4 @@
-"""The YOLO head: one linear map per scale, averaged over time."""
+"""Heads: one linear map per scale, averaged over time. Whatever spikes before the maps belongs to the neck."""
 
 from __future__ import annotations
 
@@ -8,11 +8,30 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from emsyolo.geometry.anchors import decode_yolov5
-from emsyolo.types import BoxDecoding, HeadMaps
+from emsyolo.geometry.anchors import AnchorLayout, BoxDecoding, decode_yolov5
+from emsyolo.types import HeadMaps, Layout
 
 
-class YOLOHead(nn.Module):
+class Head(nn.Module):
+    """What a detector asks of its head; it is linear, so that it may be read out at any step.
+
+    Attributes:
+        maps: the linear maps, small stride first.
+    """
+
+    maps: nn.ModuleList
+
+    @property
+    def layout(self) -> Layout:
+        """What the maps mean."""
+        raise NotImplementedError
+
+    def forward(self, features: Sequence[Tensor]) -> HeadMaps:
+        """Features per scale, `[T, N, C, H, W]`, to the maps of their mean over T."""
+        raise NotImplementedError
+
+
+class YOLOHead(Head):
     """1x1 convolutions with bias to A * (5 + K) channels, and the mean over T.
 
     The mean is taken first: the map is linear, so it is the same, at a T-th of the cost.
@@ -51,7 +70,7 @@ class YOLOHead(nn.Module):
         if sizes.ndim != 3 or len(sizes) != len(strides) or sizes.shape[2] != 2 or not (sizes > 0).all():
             raise ValueError(
                 f"anchors are {anchors!r}; expected {len(strides)} lists (strides {list(strides)}) of (width, height) "
-                "px, equally many in each"
+                "px, the same number in each"
             )
         if anchors_per_level is not None and [len(level) for level in anchors] != list(anchors_per_level):
             raise ValueError(
@@ -65,6 +84,11 @@ class YOLOHead(nn.Module):
         self.maps = nn.ModuleList(nn.Conv2d(c, sizes.shape[1] * (5 + num_classes), 1) for c in channels)
         self._start_biases()
 
+    @property
+    def layout(self) -> AnchorLayout:
+        """What its maps mean."""
+        return AnchorLayout(self.strides, tuple(self.anchors), self.num_classes, self.decoding)
+
     @torch.no_grad()
     def _start_biases(self) -> None:
         """Objectness starts at about 8 objects per 640-px image, classes at 0.6 spread over K (as YOLOv5)."""
@@ -77,6 +101,7 @@ class YOLOHead(nn.Module):
         """Features per scale, `[T, N, C, H, W]`, to raw maps `[N, A, H, W, 5+K]`."""
         maps = []
         for conv, x in zip(self.maps, features, strict=True):
-            raw = conv(x.mean(dim=0, dtype=conv.get_parameter("weight").dtype))
+            dtype = conv.get_parameter("weight").dtype
+            raw = conv(x.mean(dim=0, dtype=dtype) if len(x) > 1 else x[0].to(dtype))  # one step: spikes stay spikes
             maps.append(raw.unflatten(1, (self.anchors.shape[1], -1)).permute(0, 1, 3, 4, 2))
-        return HeadMaps(tuple(maps), self.strides, tuple(self.anchors), self.decoding)
+        return HeadMaps(tuple(maps), self.layout)

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from emsyolo.model.block import BlockFactory, NeuronFactory, conv_norm
-from emsyolo.neuron.memory import Stages
-from emsyolo.neuron.multistep import MultiStep, over_time
+from emsyolo.layer.multistep import MultiStep, over_time
+from emsyolo.layer.stages import Stages
+from emsyolo.model.block import BlockFactory, conv_norm
+from emsyolo.neuron.neuron import NeuronFactory
 from emsyolo.neuron.silu import LeakySiLU
 
 
@@ -43,6 +44,11 @@ class TinyNeck(Stages):
             if not silu:
                 return block(channels_in, channels_out, stride=1, kernel=3, inner=None, neuron=neuron)
             spiking = neuron()
+            if not hasattr(spiking, "decay"):
+                raise ValueError(
+                    "model.head_activation=silu takes the decay of the network's neurons, and "
+                    f"{type(spiking).__name__} has none; expected head_activation=lif, or neurons with a decay"
+                )
             layers = conv_norm(channels_in, channels_out, 3, 1, spiking.v_threshold)
             return MultiStep(*layers, LeakySiLU(spiking.decay))
 

@@ -6,25 +6,24 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
 
+from emsyolo.geometry.anchors import AnchorLayout
 from emsyolo.geometry.nms import merged, nms
-from emsyolo.types import Detections, HeadMaps
+from emsyolo.types import Candidates, Detections, HeadMaps
 
 CANDIDATES = 30_000  # per image before suppression, as YOLOv5: bounds the time of an untrained network
 
 
 def decode(head_maps: HeadMaps) -> Tensor:
-    """All boxes of a batch, `[N, boxes, 5+K]`: xywh in px, objectness and classes in [0, 1].
+    """All boxes of a head with anchors in the published form, `[N, P, 5+K]`; see `AnchorLayout.decode`.
 
-    Boxes are ordered level, anchor, row, column. Computed in float32 or better.
+    Raises:
+        ValueError: maps of another head.
     """
-    levels = []
-    for raw, stride, anchors in zip(head_maps.maps, head_maps.strides, head_maps.anchors, strict=True):
-        exact = raw.to(torch.promote_types(raw.dtype, torch.float32))
-        boxes = head_maps.decoding(exact, stride, anchors)
-        levels.append(torch.cat((boxes, exact[..., 4:].sigmoid()), dim=-1).flatten(1, 3))
-    return torch.cat(levels, dim=1)
+    layout = head_maps.layout
+    if not isinstance(layout, AnchorLayout):
+        raise ValueError(f"the maps are of {type(layout).__name__}; expected those of a head with anchors")
+    return layout.decode(head_maps.maps)
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,10 @@ class Postprocess:
     """Score threshold and non-maximum suppression; the defaults are those with which the papers measure mAP (YOLOv5).
 
     Attributes:
-        confidence: boxes whose score = objectness * class is below are dropped, in [0, 1].
+        confidence: boxes whose score is below are dropped, in [0, 1].
         iou: a box that overlaps a better one of its class by more is dropped, in [0, 1].
         limit: boxes kept per image.
-        multi_label: a box may stand for several classes, each with its score; else for its best one alone.
+        multi_label: a box may stand for several classes, each with its score; else only for its best one.
         merge: a kept box becomes the mean of those it stands for (`geometry.nms.merged`).
     """
 
@@ -52,11 +51,14 @@ class Postprocess:
 
     def __call__(self, head_maps: HeadMaps) -> list[Detections]:
         """One `Detections` per image, in px of the input frames."""
-        return [self.select(boxes) for boxes in decode(head_maps)]
+        return self.select(head_maps.candidates())
 
-    def select(self, boxes: Tensor) -> Detections:
-        """The detections among the decoded boxes `[boxes, 5+K]` of one image."""
-        scores = boxes[:, 5:] * boxes[:, 4:5]
+    def select(self, candidates: Candidates) -> list[Detections]:
+        """One `Detections` per image."""
+        return [self._selected(*one) for one in zip(candidates.boxes_xyxy, candidates.scores, strict=True)]
+
+    def _selected(self, boxes: Tensor, scores: Tensor) -> Detections:
+        """The detections among the boxes `[P, 4]` xyxy and scores `[P, K]` of one image."""
         if not self.multi_label:
             best = scores.max(dim=1, keepdim=True)
             scores = torch.zeros_like(scores).scatter(1, best.indices, best.values)
@@ -65,7 +67,7 @@ class Postprocess:
         if len(score) > CANDIDATES:
             score, top = score.topk(CANDIDATES)
             box, label = box[top], label[top]
-        xyxy = box_convert(boxes[box, :4], "cxcywh", "xyxy")
+        xyxy = boxes[box]
         keep = nms(xyxy, score, label, iou=self.iou, limit=self.limit)
         found = merged(xyxy, score, label, keep, iou=self.iou) if self.merge else xyxy[keep]
         return Detections(found, score[keep], label[keep])

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from emsyolo.model.block import BlockFactory, NeuronFactory, conv_norm
-from emsyolo.neuron.memory import Stages
-from emsyolo.neuron.multistep import MultiStep
+from emsyolo.layer.multistep import MultiStep
+from emsyolo.layer.stages import Stages
+from emsyolo.model.block import BlockFactory, conv_norm
+from emsyolo.neuron.neuron import NeuronFactory
 
 REPEATS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
@@ -45,6 +46,13 @@ class ResNet(Stages):
             first = block(before, after, stride=2, kernel=3, inner=None, neuron=neuron)
             more = [block(after, after, stride=1, kernel=3, inner=None, neuron=neuron) for _ in range(count - 1)]
             self.stages.append(nn.Sequential(first, *more))
+
+    def parts(self) -> list[tuple[str, nn.Module]]:
+        """Its parts in a row, by name: the stem, then block by block."""
+        blocks = [
+            (f"stages.{i}.{name}", one) for i, stage in enumerate(self.stages) for name, one in stage.named_children()
+        ]
+        return [("stem", self.stem), *blocks]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`[T, N, C, H, W]` to the maps of stage 3 `[T, N, C3, H/16, W/16]` and stage 4 `[T, N, C4, H/32, W/32]`."""

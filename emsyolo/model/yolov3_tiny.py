@@ -7,19 +7,18 @@ activation, and LIF neurons as well, make one network.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from emsyolo.geometry.anchors import decode_yolov5
+from emsyolo.geometry.anchors import BoxDecoding, decode_yolov5
+from emsyolo.layer.multistep import MultiStep
+from emsyolo.layer.stages import Stages
+from emsyolo.layer.tdbn import TdBN
 from emsyolo.model.detector import Detector
 from emsyolo.model.encode import Encode
 from emsyolo.model.head import YOLOHead
-from emsyolo.neuron.multistep import MultiStep, TdBN
-from emsyolo.types import BoxDecoding
-
-NeuronFactory = Callable[[], Any]
+from emsyolo.neuron.neuron import NeuronFactory, check_neuron
 
 
 def layer(channels_in: int, channels_out: int, kernel: int, stride: int, neuron: NeuronFactory) -> MultiStep:
@@ -32,7 +31,7 @@ def layer(channels_in: int, channels_out: int, kernel: int, stride: int, neuron:
     )
 
 
-class YOLOv3Backbone(nn.Module):
+class YOLOv3Backbone(Stages):
     """Conv1 to Conv12 of Spiking YOLOv3: strided convolutions for max-pooling. Ming and Li, 2024, table 1.
 
     Args:
@@ -57,11 +56,11 @@ class YOLOv3Backbone(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`[T, N, C, H, W]` to the maps of Conv9 (stride 16) and Conv12 (stride 32)."""
-        fine = self.fine(x)
-        return fine, self.coarse(fine)
+        fine = self.stage(self.fine, x)
+        return fine, self.stage(self.coarse, fine)
 
 
-class YOLOv3Neck(nn.Module):
+class YOLOv3Neck(Stages):
     """Conv13 to Conv17: two scales; a transposed convolution brings the coarse one back to the fine one.
 
     Args:
@@ -85,12 +84,12 @@ class YOLOv3Neck(nn.Module):
 
     def forward(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
         """Maps at stride 16 and stride 32."""
-        reduced = self.reduce(coarse)
-        up = self.up(self.lateral(reduced))
-        return self.last4(torch.cat((up, fine), dim=2)), self.last5(reduced)
+        reduced = self.stage(self.reduce, coarse)
+        up = self.stage(self.up, self.stage(self.lateral, reduced))
+        return self.stage(self.last4, torch.cat((up, fine), dim=2)), self.stage(self.last5, reduced)
 
 
-class TinyYOLOBackbone(nn.Module):
+class TinyYOLOBackbone(Stages):
     """The convolutions of Tiny-YOLO (YOLOv2-tiny) but the last, with 2x2 max-pooling. Redmon and Farhadi, 2017.
 
     Args:
@@ -106,7 +105,7 @@ class TinyYOLOBackbone(nn.Module):
         for channels in (16, 32, 64, 128, 256):
             layers.append(MultiStep(*layer(before, scaled(channels), 3, 1, neuron), nn.MaxPool2d(2, 2)))
             before = scaled(channels)
-        # The sixth pooling has stride 1: the map keeps its size by one more row and column, of nothing.
+        # The sixth pooling has stride 1; zeros to the right and below let the map keep its size.
         padded = nn.ZeroPad2d((0, 1, 0, 1))
         layers.append(MultiStep(*layer(before, scaled(512), 3, 1, neuron), padded, nn.MaxPool2d(2, 1)))
         layers.append(layer(scaled(512), scaled(1024), 3, 1, neuron))
@@ -115,7 +114,9 @@ class TinyYOLOBackbone(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """`[T, N, C, H, W]` to the map at stride 32."""
-        return (self.layers(x),)
+        for part in self.layers:
+            x = self.stage(part, x)
+        return (x,)
 
 
 class Through(nn.Module):
@@ -124,6 +125,8 @@ class Through(nn.Module):
     Args:
         out_channels: of its inputs.
     """
+
+    moves_values = True
 
     def __init__(self, *out_channels: int) -> None:
         super().__init__()
@@ -166,6 +169,7 @@ def spiking_yolov3(
     Raises:
         ValueError: an argument outside its range.
     """
+    check_neuron(neuron)
     scaled = _scaled(width)
     neck = YOLOv3Neck(scaled, neuron)
     head = YOLOHead(neck.out_channels, (16, 32), anchors, num_classes, decoding, anchors_per_level)
@@ -187,6 +191,7 @@ def spiking_yolo(
 
     Arguments as of `spiking_yolov3`; the lists of `anchors` are joined, for there is one map.
     """
+    check_neuron(neuron)
     scaled = _scaled(width)
     neck = Through(scaled(1024))
     joined = [[one for level in anchors for one in level]]

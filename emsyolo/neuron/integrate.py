@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Literal, get_args
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from emsyolo.neuron.kernels import cuda, operator, reference
 from emsyolo.neuron.kernels.layout import check_potential
+from emsyolo.neuron.neuron import Spikes
 
 Rule = Literal["plain", "signed", "imbalanced", "delayed"]
 BELOW_ZERO = -1e-6  # rounding of a sum of many float32 steps is not a potential below 0
@@ -58,6 +60,9 @@ class IF(neuron.IFNode):
         self.start = start
         self.rule = rule
         self.slope = slope
+        self.spikes = Spikes(signed=rule in ("signed", "imbalanced"))
+        self.at_once = rule == "delayed"  # all steps must come in one call
+        self.compiled = True
         self.register_memory("net", 0.0)
 
     def multi_step_forward(self, x_seq: Tensor, *args: Tensor, **kwargs: object) -> Tensor:
@@ -71,9 +76,15 @@ class IF(neuron.IFNode):
             return self._delayed(x).to(x_seq.dtype)
         negative, repay, needs_spike = self._negative()
         compiled = x.device.type == "cpu" or (x.device.type == "cuda" and cuda.available())
-        steps = operator.if_steps if compiled else reference.if_steps
+        steps = operator.if_steps if compiled and self.compiled else reference.if_steps
         spikes, self.v, self.net = steps(x, self.v, self.net, negative=negative, repay=repay, needs_spike=needs_spike)
         return spikes.to(x_seq.dtype)
+
+    def plain(self) -> IF:
+        """The same in torch's operators."""
+        copied = copy.deepcopy(self)
+        copied.compiled = False
+        return copied
 
     def _negative(self) -> tuple[float, float, bool]:
         """At which potential a negative spike is sent, what it gives back, whether it needs one to take back."""

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from emsyolo.neuron.kernels import cuda, operator, reference
 from emsyolo.neuron.kernels.layout import check_potential, potential_dtype
+from emsyolo.neuron.memory import Memory
+from emsyolo.neuron.neuron import Spikes
+from emsyolo.neuron.plain import PlainLIF
 
 Backend = Literal["auto", "torch", "numba", "cupy", "spikingjelly"]
 DEVICE = {"numba": "cpu", "cupy": "cuda"}
@@ -92,6 +95,8 @@ class LIF(neuron.LIFNode):
         ValueError: an argument outside its range, an unknown back-end, or, when run, one that the device does not have.
     """
 
+    spikes = Spikes()
+
     def __init__(
         self,
         decay: float = 0.25,
@@ -166,6 +171,15 @@ class LIF(neuron.LIFNode):
         """The potential before the first step; None is 0."""
         dtype = potential_dtype(x.dtype)
         return torch.full_like(x[0], self.start * self.v_threshold, dtype=dtype) if self.start else None
+
+    def keep(self, memory: Memory) -> bool:
+        """Hand the spikes to the convolution behind as bits, unless `plain`; its own bits are kept in any case."""
+        self.pack = memory != "plain"
+        return memory == "packed"
+
+    def plain(self) -> PlainLIF:
+        """The same in plain operators, for inference."""
+        return PlainLIF(decay=self.decay, v_threshold=self.v_threshold, soft_reset=self.soft_reset, start=self.start)
 
     def take_bits(self) -> Tensor | None:
         """The bits of the last spikes, once, where the node packs them (`pack`) and a gradient is to come."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from emsyolo.neuron.neuron import Spikes
+
 
 def quantised(z: Tensor, scale: Tensor, levels: int) -> Tensor:
     """Clip-floor-shift: `scale * clip(floor(z * levels / scale + 1/2) / levels, 0, 1)`.
@@ -24,7 +26,7 @@ def quantised(z: Tensor, scale: Tensor, levels: int) -> Tensor:
 
 
 class Quantised(nn.Module):
-    """`quantised` with a trainable scale per layer; it has the one attribute that networks ask of a neuron.
+    """`quantised` with a trainable scale per layer, in the place of a neuron; see `emsyolo.neuron.neuron.Neuron`.
 
     Args:
         levels: L.
@@ -35,6 +37,7 @@ class Quantised(nn.Module):
     """
 
     v_threshold: float = 1.0
+    spikes: Spikes | None = None  # of its levels no convolution behind it knows the scale
 
     def __init__(self, levels: int = 8, scale: float = 4.0) -> None:
         super().__init__()
@@ -48,6 +51,10 @@ class Quantised(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """The activations, of z's shape."""
         return quantised(z, self.scale, self.levels)
+
+    def plain(self) -> nn.Module:
+        """Itself."""
+        return self
 
     def extra_repr(self) -> str:
         """The arguments, as typed in a config."""

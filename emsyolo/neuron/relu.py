@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from torch import nn
 
+from emsyolo.neuron.neuron import Spikes
+
 
 class ReLU(nn.ReLU):
-    """ReLU with the one attribute that networks ask of a neuron.
-
-    `v_threshold` is the scale at which normalisation weights start; for a network without thresholds it is 1.
-    """
+    """ReLU in the place of a neuron; see `emsyolo.neuron.neuron.Neuron`."""
 
     v_threshold: float = 1.0
+    spikes: Spikes | None = None
+
+    def plain(self) -> nn.Module:
+        """Itself."""
+        return self
 
 
 class LeakyReLU(nn.LeakyReLU):
-    """Leaky ReLU with the one attribute that networks ask of a neuron.
+    """Leaky ReLU in the place of a neuron; see `emsyolo.neuron.neuron.Neuron`.
 
     Args:
-        slope: below 0.
+        slope: what negative inputs are multiplied by, > 0.
     """
 
     v_threshold: float = 1.0
+    spikes: Spikes | None = None
 
     def __init__(self, slope: float = 0.1) -> None:
         super().__init__(slope)
+
+    def plain(self) -> nn.Module:
+        """Itself."""
+        return self

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from spikingjelly.activation_based import base
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import silu
+
+from emsyolo.neuron.neuron import Spikes
 
 
 class LeakySiLU(base.MemoryModule):
@@ -21,12 +23,19 @@ class LeakySiLU(base.MemoryModule):
         decay: share of the last output kept, in [0, 1).
     """
 
+    v_threshold: float = 1.0
+    spikes: Spikes | None = None
+
     def __init__(self, decay: float = 0.25) -> None:
         super().__init__()
         self.step_mode = "m"
         self.decay = decay
         self.y: Tensor | None
         self.register_memory("y", None)
+
+    def plain(self) -> nn.Module:
+        """Itself."""
+        return self
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         """Outputs `[T, N, *]` of currents `[T, N, *]`."""

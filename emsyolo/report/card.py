@@ -12,8 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from emsyolo.io import written_whole
 from emsyolo.report.table import NOTHING, count, decimal, percent
-from emsyolo.weights.atomic import written_whole
 
 PACKAGES = ("emsyolo", "torch", "spikingjelly")
 UNKNOWN = "not stated"
@@ -59,7 +59,7 @@ def _spikes(cfg: Mapping[str, Any]) -> bool:
 
 def _data(cfg: Mapping[str, Any], about: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = about["class_names"]
-    shown = ", ".join(map(_name, names[:20])) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    shown = ", ".join(map(plain_name, names[:20])) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     data = cfg["dataset"]
     return [
         ("data set", str(data["name"])),
@@ -114,12 +114,16 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     ]  # fmt: skip
     if "by_T" in metrics:
         rows = [(t, decimal(one["mAP50"]), decimal(one["mAP"])) for t, one in metrics["by_T"].items()]
-        parts += ["Read out after T steps:", _table(("T", "mAP@0.5", "mAP@0.5:0.95"), rows)]
-    parts.append(_table(("class", "mAP@0.5:0.95"), [(_name(n), decimal(v)) for n, v in metrics["per_class"].items()]))
+        parts += ["Read out after T steps:", markdown_table(("T", "mAP@0.5", "mAP@0.5:0.95"), rows)]
+    parts.append(
+        markdown_table(
+            ("class", "mAP@0.5:0.95"), [(plain_name(n), decimal(v)) for n, v in metrics["per_class"].items()]
+        )
+    )
     return parts
 
 
-def _name(text: str) -> str:
+def plain_name(text: str) -> str:
     """A name of a class, which may be a stranger's, without a meaning in Markdown or HTML."""
     return re.sub(r"([\\`*\[\]])", r"\\\1", html.escape(text, quote=False))
 
@@ -128,7 +132,8 @@ def _rows(rows: Iterable[tuple[str, str]]) -> str:
     return "\n".join(f"- {name}: {value}" for name, value in rows)
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; what would end a cell is escaped."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 

@@ -17,7 +17,6 @@ from emsyolo.report.style import INK, MUTED, PALETTE, color_of, new_figure, plai
 
 Curve = NDArray[np.float64]
 
-LOSSES = ("train/loss", "train/box", "train/objectness", "train/class", "val/loss")
 METRICS = ("val/mAP", "val/mAP50", "val/mAP75")
 
 
@@ -52,7 +51,7 @@ def precision_recall_curves(path: str | Path, recall: Curve, per_class: Mapping[
 def training_curves(path: str | Path, metrics_csv: str | Path) -> Path:
     """A PNG of the losses and of the metrics by epoch, from the CSV that the trainer logs.
 
-    Reads the columns `train/loss`, `train/box`, `train/objectness`, `train/class`, `val/loss` (or these with the ending
+    Reads the columns `train/loss`, `train/PART` of whatever parts the loss has, `val/loss` (or these with the ending
     `_epoch`) and `val/mAP`, `val/mAP50`, `val/mAP75`, as far as they are there; several rows of one epoch are averaged.
 
     Raises:
@@ -61,17 +60,25 @@ def training_curves(path: str | Path, metrics_csv: str | Path) -> Path:
     metrics_csv = Path(metrics_csv)
     if not metrics_csv.is_file():
         raise ValueError(f"{metrics_csv} is not a file; expected the metrics.csv of a run")
-    losses = _by_epoch(metrics_csv, LOSSES)
+    losses = _by_epoch(metrics_csv, _losses(metrics_csv))
     metrics = _by_epoch(metrics_csv, METRICS)
     panels = [panel for panel in (("Loss", "loss", losses), ("Validation", "mAP", metrics)) if panel[2]]
     if not panels:
-        raise ValueError(f"{metrics_csv} has no numbers to draw; expected columns such as {LOSSES[0]} and {METRICS[0]}")
+        raise ValueError(f"{metrics_csv} has no numbers to draw; expected columns such as train/loss and {METRICS[0]}")
     figure = new_figure(5.4 * len(panels), 4.0)
     for axes, (title, ylabel, columns) in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
         plain_axes(axes, title, "epoch", ylabel)
         _lines(axes, columns)
         axes.set_ylim(0, 1.02) if columns is metrics else axes.set_ylim(bottom=0)
     return save(figure, path)
+
+
+def _losses(metrics_csv: Path) -> tuple[str, ...]:
+    """The columns of the loss and its parts, the loss first, without the endings that Lightning adds."""
+    with metrics_csv.open(encoding="utf-8", newline="") as lines:
+        columns = next(csv.reader(lines), [])
+    names = (name.removesuffix("_epoch").removesuffix("_step") for name in columns if name.startswith("train/"))
+    return tuple(dict.fromkeys(("train/loss", *names, "val/loss")))
 
 
 def _lines(axes: Axes, columns: Mapping[str, Mapping[int, float]]) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import jinja2
 
+from emsyolo.io import written_whole
 from emsyolo.report.table import NOTHING, count, decimal, percent
-from emsyolo.weights.atomic import written_whole
 
 PICTURES = (
     ("detections.png", "Detections", "Found: solid, with class and score. True: dashed."),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,7 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from emsyolo.weights.atomic import remove_leftovers, written_whole
+from emsyolo.io import remove_leftovers, written_whole
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -112,23 +111,3 @@ def position(checkpoint: dict[str, Any]) -> tuple[int, int]:
     if batches["is_last_batch"]:
         return loop["epoch_progress"]["current"]["processed"] + 1, 0
     return loop["epoch_progress"]["current"]["processed"], done
-
-
-def ema_average(decay: float, steps: float) -> Callable[[list[torch.Tensor], list[torch.Tensor], Any], None]:
-    """The exponential moving average of YOLOv5: its decay rises as decay * (1 - exp(-n / steps)).
-
-    Args:
-        decay: in the long run, in [0, 1).
-        steps: of the rise; early weights are forgotten fast.
-    """
-
-    @torch.no_grad()
-    def update(averaged: list[torch.Tensor], current: list[torch.Tensor], count: Any) -> None:
-        share = 1 - decay * (1 - torch.exp(torch.as_tensor(-float(count) / steps))).item()
-        moved = [value.to(mean.device) for mean, value in zip(averaged, current, strict=True)]
-        if averaged[0].is_floating_point():  # torch calls once for each type
-            torch._foreach_lerp_(averaged, moved, share)
-        else:
-            torch._foreach_copy_(averaged, moved)
-
-    return update

@@ -12,16 +12,16 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, We
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from emsyolo.dataset.datamodule import DataModule, EpochSampler
-from emsyolo.deploy.inference import has_bfloat16
+from emsyolo.device import training_precision
 from emsyolo.evaluator.coco import CocoEvaluator
 from emsyolo.model.postprocess import Postprocess
-from emsyolo.trainer.checkpoint import AtomicCheckpointIO, LastCheckpoint, ema_average, position
+from emsyolo.trainer.checkpoint import AtomicCheckpointIO, LastCheckpoint, position
+from emsyolo.trainer.ema import ema_average
 from emsyolo.trainer.history import History
 from emsyolo.trainer.module import DetectionModule
-from emsyolo.trainer.progress import Progress, Validate
-
-BEST = "best.ckpt"
-LAST = "last.ckpt"
+from emsyolo.trainer.progress import Progress
+from emsyolo.trainer.validate import Validate
+from emsyolo.weights import BEST, LAST
 
 
 def make_trainer(
@@ -76,7 +76,7 @@ def make_trainer(
         enable_model_summary=False,
         use_distributed_sampler=False,  # our sampler shards, and can start inside an epoch
         num_sanity_val_steps=0,
-        precision=_precision() if precision == "auto" else precision,  # type: ignore[arg-type]
+        precision=training_precision() if precision == "auto" else precision,  # type: ignore[arg-type]
         **lightning,
     )
 
@@ -112,12 +112,6 @@ def fit(trainer: Trainer, module: DetectionModule, data: DataModule, resume: Pat
         trainer.fit(module, train, val, ckpt_path=resume, weights_only=True)
     except SystemExit:  # how Lightning ends after a KeyboardInterrupt
         raise KeyboardInterrupt from None
-
-
-def _precision() -> str:
-    """The fastest precision that this device computes in without loss of range."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return "bf16-mixed" if has_bfloat16(device) else "32-true"
 
 
 class _Compile(Callback):

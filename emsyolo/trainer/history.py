@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from emsyolo.weights.atomic import written_whole
+from emsyolo.io import written_whole
 
 
 class History(Logger):

@@ -8,7 +8,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from emsyolo.loss.yolo import YOLOLoss
+from emsyolo.loss.loss import Loss, check_pair
 from emsyolo.model.detector import Detector
 from emsyolo.optimizer.recipe import Recipe
 from emsyolo.types import Batch, HeadMaps
@@ -43,15 +43,21 @@ class DetectionModule(lightning.LightningModule):
         teacher: whose maps are imitated; None: nobody's.
 
     Raises:
-        ValueError: in a training step, a loss that is not finite.
+        ValueError: a loss that does not understand the head's maps; in a training step, one that is not finite.
     """
 
-    def __init__(self, detector: Detector, loss: YOLOLoss, recipe: Recipe, teacher: Teacher | None = None) -> None:
+    def __init__(self, detector: Detector, loss: Loss, recipe: Recipe, teacher: Teacher | None = None) -> None:
         super().__init__()
+        check_pair(loss, detector.head.layout)
         self.detector = detector
         self.loss = loss
         self.recipe = recipe
         self.teacher = teacher
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the loss's parts in this training."""
+        return (*self.loss.parts, *(() if self.teacher is None else ("distillation",)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""

@@ -1,63 +1,22 @@
-"""What a training shows: a bar with loss parts, mAP and images/s, one line per epoch, and the mAP itself."""
+"""What a training shows: a bar with loss parts, mAP and images/s, and one line per epoch."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 
-from emsyolo.evaluator.coco import CocoEvaluator
-from emsyolo.model.postprocess import Postprocess
-from emsyolo.types import Batch, HeadMaps
+from emsyolo.types import Batch
 
 log = logging.getLogger(__name__)
-SHOWN = ("train/box", "train/objectness", "train/class", "train/loss", "val/mAP", "val/mAP50")
-
-
-class Validate(Callback):
-    """Measures mAP after every epoch and logs it as `val/mAP`, `val/mAP50`, `val/mAP75`.
-
-    Args:
-        evaluator: makes a fresh evaluator of the validation set.
-        postprocess: head maps to detections.
-    """
-
-    def __init__(self, evaluator: Callable[[], CocoEvaluator], postprocess: Postprocess) -> None:
-        self.new_evaluator = evaluator
-        self.postprocess = postprocess
-        self.evaluator = evaluator()
-
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start from nothing."""
-        self.evaluator = self.new_evaluator()
-
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Add the detections of one batch."""
-        maps: HeadMaps = outputs["head_maps"]
-        self.evaluator.update(self.postprocess(maps), batch.samples)
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compute, over all processes, and log."""
-        self.evaluator.gather()
-        metrics = self.evaluator.compute()
-        for name in ("mAP", "mAP50", "mAP75"):
-            pl_module.log(f"val/{name}", metrics[name] or 0.0, sync_dist=True)
+SHOWN = ("train/loss", "val/mAP", "val/mAP50")  # after the loss's parts
 
 
 class Progress(RichProgressBar):
-    """Lightning's rich progress bar with the figures of `SHOWN` and images/s, and a log line per epoch."""
+    """Lightning's rich bar with the loss's parts, the figures of `SHOWN` and images/s, and a log line per epoch."""
 
     def __init__(self) -> None:
         super().__init__(leave=False)
@@ -86,9 +45,10 @@ class Progress(RichProgressBar):
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
         """The figures beside the bar."""
+        names = (*(f"train/{part}" for part in getattr(pl_module, "parts", ())), *SHOWN)
         shown = {
             name.split("/")[1]: float(trainer.callback_metrics[name])
-            for name in SHOWN
+            for name in names
             if name in trainer.callback_metrics
         }
         return {**shown, "images/s": self.images_per_s()}

@@ -1,0 +1,3 @@
+"""Weights in files."""
+
+BEST, LAST = "best.ckpt", "last.ckpt"  # of a run, in its folder `checkpoints`

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from emsyolo.weights.atomic import written_whole
+from emsyolo.io import written_whole
 
 _PREFIX = "detector."  # of the detector's tensors in a Lightning checkpoint
 
@@ -25,12 +25,19 @@ class Weights:
     Attributes:
         path: of the file.
         state: the detector's tensors by name.
-        config: what rebuilds and explains it: `config` (of the training), `dataset`, `model`, `class_names`.
+        config: what rebuilds and explains it: `config` (of the training), `dataset`, `model`, `class_names`, and of a
+            converted network `conversion`, the settings it was converted with.
     """
 
     path: Path
     state: dict[str, Tensor]
     config: dict[str, Any]
+
+    @property
+    def conversion(self) -> dict[str, Any] | None:
+        """How an ANN became this spiking network; None: it was trained as it is."""
+        found: dict[str, Any] | None = self.config.get("conversion")
+        return found
 
 
 def read_weights(path: Path) -> Weights:
@@ -76,6 +83,8 @@ def _check(state: dict[Any, Any], config: Any, path: Path) -> None:
         names = config.get("class_names")
         if not wrong and not (names and all(isinstance(name, str) and name.isprintable() for name in names)):
             wrong = ["class_names"]
+        if not wrong and not isinstance(config.get("conversion", {}), dict):
+            wrong = ["conversion"]
         problem = f"{wrong[0]} is missing or of another type" if wrong else ""
     if problem:
         raise ValueError(f"checkpoint {path}: {problem}; it was not written by emsyolo")

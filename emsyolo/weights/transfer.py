@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
+from emsyolo.types import Layout
 from emsyolo.weights.checkpoint import Weights, load_weights
 
-BOX_ROWS = 5  # of a map, before the classes: x, y, w, h, objectness
-ANCHORS = "head.anchors"
-MAPS = "head.maps."
+HEAD, MAPS = "head.", "head.maps."
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ def transfer(detector: nn.Module, weights: Weights, class_names: Sequence[str], 
 
     Backbone and neck are taken whole, and so are box and objectness in the maps. Of the classes, those that both have
     by name are taken; the others stay as initialised. The anchors stay the detector's own: an anchor takes over the
-    maps of the one in its place. With another number of anchors per level nothing of the maps is taken.
+    maps of the one in its place. With another number of anchors per level, or another kind of head, the maps stay as
+    initialised.
 
     `scale` carries an ANN's weights over to a spiking network: what comes out of its normalisations was made for an
     activation with threshold 1 and now meets `v_threshold`. Their weights and biases are multiplied, running statistics
@@ -50,32 +51,52 @@ def transfer(detector: nn.Module, weights: Weights, class_names: Sequence[str], 
         ValueError: names or shapes that differ elsewhere than in the classes: another architecture.
     """
     own = detector.state_dict()
+    layout: Layout = detector.get_submodule("head").layout  # type: ignore[assignment]
     theirs = list(weights.config["class_names"])
     common = [name for name in class_names if name in theirs]
     state = {name: tensor.clone() for name, tensor in weights.state.items()}
-    state[ANCHORS] = own[ANCHORS]
-    same_anchors = weights.state[ANCHORS].shape == own[ANCHORS].shape
-    if not same_anchors:
+    maps = [name for name in own if name.startswith(MAPS)]
+    there = layout.with_classes(len(theirs))
+    same_layout = all(name in state and len(state[name]) == len(own[name]) - _surplus(layout, there) for name in maps)
+    if not same_layout:
         common = []
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(HEAD)}
     for name in own:
-        if name.startswith(MAPS) and name in state:
-            state[name] = _map(own[name], state[name], list(class_names), theirs, common) if same_anchors else own[name]
+        if name in maps and same_layout:
+            state[name] = _map(own[name], state[name], layout, there, list(class_names), theirs)
+        elif name.startswith(HEAD):  # what the maps mean, such as anchors, is the detector's own
+            state[name] = own[name]
     if scale != 1:
         _rescale(detector, state, scale)
     load_weights(detector, Weights(weights.path, state, weights.config))
     return Transfer(tuple(common), tuple(name for name in class_names if name not in common), scale)
 
 
-def _map(own: Tensor, theirs: Tensor, names: list[str], their_names: list[str], common: list[str]) -> Tensor:
-    """One map's weight or bias: rows of A * (5 + K)."""
-    there = theirs.unflatten(0, (-1, BOX_ROWS + len(their_names)))
-    here = own.clone().unflatten(0, (-1, BOX_ROWS + len(names)))
-    if there.shape[2:] != here.shape[2:] or len(there) != len(here):
+def _surplus(layout: Layout, there: Layout) -> int:
+    """By how many channels a map of ours is longer than one of the same head for their classes."""
+    return layout.class_rows().numel() - there.class_rows().numel()
+
+
+def _map(
+    own: Tensor, theirs: Tensor, layout: Layout, there: Layout, names: list[str], their_names: list[str]
+) -> Tensor:
+    """One map's weight or bias `[channels, ...]`, of theirs what belongs to no class or to one that both have."""
+    if theirs.shape[1:] != own.shape[1:]:
         return theirs  # another width, which load_weights refuses by name
-    here[:, :BOX_ROWS] = there[:, :BOX_ROWS]
-    for name in common:
-        here[:, BOX_ROWS + names.index(name)] = there[:, BOX_ROWS + their_names.index(name)]
-    return here.flatten(0, 1)
+    rows, their_rows = layout.class_rows(), there.class_rows()
+    here = own.clone()
+    here[_others(rows, len(own))] = theirs[_others(their_rows, len(theirs))]
+    for name in names:
+        if name in their_names:
+            here[rows[names.index(name)]] = theirs[their_rows[their_names.index(name)]]
+    return here
+
+
+def _others(rows: Tensor, channels: int) -> Tensor:
+    """The channels that belong to no class, `[channels]` bool."""
+    other = torch.ones(channels, dtype=torch.bool)
+    other[rows.flatten()] = False
+    return other
 
 
 def _rescale(detector: nn.Module, state: dict[str, Tensor], scale: float) -> None:

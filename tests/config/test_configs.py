@@ -11,11 +11,18 @@ from hydra.errors import ConfigCompositionException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from emsyolo.app.build import data_of
 from emsyolo.app.config import compose_config, conf_dir
 
 CONF = conf_dir()
-GROUPS = ("dataset", "model", "neuron", "loss", "optimizer", "trainer", "convert")
-OPTIONS = [(path.parent.name, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+GROUPS = ("dataset", "model", "neuron", "loss", "optimizer", "trainer", "convert", "format")
+PARENTS = ("_still", "_event", "none")  # make nothing themselves
+OPTIONS = [
+    (path.parent.name, path.stem)
+    for group in GROUPS
+    for path in sorted((CONF / group).glob("*.yaml"))
+    if path.stem not in PARENTS
+]
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
@@ -29,13 +36,13 @@ def composed(*overrides: str, script: str = "train") -> DictConfig:
 
 
 def script_of(group: str) -> str:
-    return "evaluate" if group == "convert" else "train"
+    return {"convert": "evaluate", "format": "export"}.get(group, "train")
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_option_composes_and_its_target_lies_in_its_folder(group: str, option: str) -> None:
     cfg = composed(f"{group}={option}", script=script_of(group))
-    assert cfg[group]._target_.split(".")[:2] == ["emsyolo", group]
+    assert cfg[group]._target_.split(".")[:2] == ["emsyolo", {"format": "deploy"}.get(group, group)]
 
 
 @pytest.mark.parametrize(("group", "option"), [o for o in OPTIONS if o[0] != "trainer"])
@@ -43,7 +50,7 @@ def test_option_instantiates(group: str, option: str) -> None:
     if option == "yolov3_tiny":
         pytest.skip("yolov3_tiny is made from a file of darknet's; see tests/unit/convert/test_darknet.py")
     cfg = composed(f"{group}={option}", "model.width=0.125", script=script_of(group))
-    made = instantiate(cfg[group], _convert_="all")
+    made = data_of(cfg) if group == "dataset" else instantiate(cfg[group], _convert_="all")
     assert made is not None
     if group == "neuron":
         assert made().v_threshold > 0
@@ -132,3 +139,35 @@ def test_numbers_reach_the_network() -> None:
 
 def test_configs_are_yaml_alone() -> None:
     assert not [p for p in Path(CONF).rglob("*") if p.is_file() and p.suffix != ".yaml"]
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("eval_bacth_size", "did you mean eval_batch_size"),
+        ("box_filtr", "did you mean box_filter"),
+        ("fitt", "did you mean fit"),
+        ("zzz", "nothing reads this key"),
+    ],
+)
+def test_a_misspelt_key_of_a_data_set_fails(key: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=rf"dataset\.{key}: .*{expected}"):
+        data_of(composed("dataset=gen1_dvs", f"+dataset.{key}=1"))
+
+
+def test_a_model_brings_its_loss_and_its_conversion_and_the_command_line_wins() -> None:
+    assert composed("model=spiking_yolov3_fc").convert.rule == "plain"
+    assert composed("model=spiking_yolov3_fc", "convert=signed").convert.rule == "signed"
+    assert not composed("model=spiking_yolov3_fc", "convert=none").convert
+    assert not composed().convert
+    assert composed().loss.box == 0.5
+    assert composed("loss=yolo").loss.box == 0.05
+
+
+def test_a_protocol_is_a_field_of_its_data_set() -> None:
+    cfg = composed("dataset=gen1_dvs")
+    assert (cfg.T, cfg.dataset.window_us, cfg.dataset.steps) == (5, 250_000, 5)
+    cfg = composed("dataset=gen1_dvs", "protocol=rvt", "T=3", "dataset.window_us=7")
+    assert (cfg.T, cfg.dataset.window_us, cfg.dataset.steps, cfg.dataset.box_filter) == (3, 7, 1, "prophesee")
+    with pytest.raises(ConfigCompositionException, match="Could not override 'protocol'"):
+        composed("protocol=ems")

@@ -6,8 +6,9 @@ import pytest
 import torch
 from spikingjelly.activation_based import layer, neuron, surrogate
 
+from emsyolo.layer.multistep import over_time
+from emsyolo.layer.tdbn import TdBN
 from emsyolo.neuron.lif import LIF, Backend, lif
-from emsyolo.neuron.multistep import TdBN, over_time
 
 
 def dyadic(*shape: int) -> torch.Tensor:

@@ -12,9 +12,9 @@ import torch.multiprocessing
 from torch import Tensor, distributed
 
 from emsyolo.distributed import gathered, summed, world_size
-from emsyolo.geometry.anchors import decode_yolov5
+from emsyolo.geometry.anchors import AnchorLayout
+from emsyolo.layer.tdbn import TdBN
 from emsyolo.loss.yolo import YOLOLoss
-from emsyolo.neuron.multistep import TdBN
 from emsyolo.types import HeadMaps, Targets
 
 WORLD = 2
@@ -85,7 +85,8 @@ def loss_of(images: slice, *, taught: bool) -> tuple[Tensor, Tensor]:
         for b in boxes[images]
     ]
     own, teachers = (
-        HeadMaps(tuple(one), (16, 32), anchors, decode_yolov5) for one in (leaves, [one[images] for one in theirs])
+        HeadMaps(tuple(one), AnchorLayout((16, 32), anchors, one[0].shape[-1] - 5))
+        for one in (leaves, [one[images] for one in theirs])
     )
     loss = YOLOLoss()(own, targets, teachers if taught else None)["loss"]
     # What the trainer does: times the number of processes, of which it then takes the mean.

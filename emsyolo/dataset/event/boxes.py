@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emsyolo.dataset.event.npy import MAX_TIME_US, read_npy, whole_numbers
-from emsyolo.weights.atomic import written_whole
+from emsyolo.io import written_whole
 
 # Of Prophesee's toolbox; older files call the time `ts` and the confidence `confidence`.
 DTYPE = np.dtype(

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import track
 
 from emsyolo.dataset.event.events import Events
-from emsyolo.weights.atomic import written_whole
+from emsyolo.io import written_whole
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from emsyolo.dataset.check import shortlist
 from emsyolo.dataset.event.events import Events
 from emsyolo.dataset.event.framing import Framing, Representation
 from emsyolo.dataset.event.recording import Recording, open_recording
 from emsyolo.dataset.images import ImageDataset, Record, targets_of
+from emsyolo.text import shortlist
 from emsyolo.types import Sample, Targets
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from emsyolo.app.predict import _samples, _sources, image_paths, picture_paths
+from emsyolo.app.predict import image_paths, picture_paths, samples_of, sources_of
 
 
 def test_pictures_are_named_by_the_stem_or_where_that_is_not_unique_by_the_name() -> None:
@@ -45,12 +45,12 @@ def test_sources(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [None, "", "  ", [], ["a.jpg", ""]])
 def test_nothing_is_no_source(value: object) -> None:
     with pytest.raises(ValueError, match="expected an image, a folder of images, a video or a recording"):
-        _sources(OmegaConf.create(value) if isinstance(value, list) else value)
+        sources_of(OmegaConf.create(value) if isinstance(value, list) else value)
 
 
 def test_several_sources() -> None:
-    assert _sources(OmegaConf.create(["a.jpg", "b"])) == ["a.jpg", "b"]
-    assert _sources(0) == ["0"]
+    assert sources_of(OmegaConf.create(["a.jpg", "b"])) == ["a.jpg", "b"]
+    assert sources_of(0) == ["0"]
 
 
 def test_images_are_upright_and_bad_ones_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -58,6 +58,6 @@ def test_images_are_upright_and_bad_ones_are_left_out(tmp_path: Path, caplog: py
     exif[0x0112] = 6  # to be turned by a quarter
     Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
     (tmp_path / "b.jpg").write_bytes(b"no image")
-    (sample,) = _samples([tmp_path / "a.jpg", tmp_path / "b.jpg"])
+    (sample,) = samples_of([tmp_path / "a.jpg", tmp_path / "b.jpg"])
     assert sample.frames.shape == (1, 3, 40, 30)
     assert "b.jpg cannot be read and is left out" in caplog.text

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from emsyolo.app.run import _in_a_thread, any_terminal, check_words
+from emsyolo.app.run import any_terminal, check_words, say_of_a_thread
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_an_error_in_a_thread_is_one_line(monkeypatch: pytest.MonkeyPatch, caplo
     def fail() -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(threading, "excepthook", _in_a_thread)
+    monkeypatch.setattr(threading, "excepthook", say_of_a_thread)
     thread = threading.Thread(target=fail)
     thread.start()
     thread.join()

@@ -11,29 +11,27 @@ from matplotlib.image import imread
 
 PROGRAM = """
 import json
-from pathlib import Path
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 
-from emsyolo import app
 from emsyolo.app.config import conf_dir
+from emsyolo.app.run import run
 from emsyolo.report.style import new_figure, save
 
 
-def task(cfg):
+def task(asked):
+    cfg = asked.cfg
     if cfg.T == 2:
         raise RuntimeError("CUDA out of memory. Tried to\\n allocate 20 GiB")
     metrics = {"mAP": cfg.T / 10, "energy": {"snn_mJ": 1.0}, "impure": []}
-    out = Path(HydraConfig.get().runtime.output_dir)
-    (out / "metrics.json").write_text(json.dumps(metrics))
-    save(new_figure(1, 1), out / "detections.png")
+    (asked.out / "metrics.json").write_text(json.dumps(metrics))
+    save(new_figure(1, 1), asked.out / "detections.png")
     return metrics
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
 def main(cfg):
-    return app.run(task, cfg)
+    return run(task, cfg)
 
 
 main()

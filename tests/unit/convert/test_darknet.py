@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from emsyolo.app.build import detector_of
 from emsyolo.app.config import saved_config
 from emsyolo.app.darknet import darknet_checkpoint
 from emsyolo.convert.converter import Conversion, convert
-from emsyolo.convert.simulate import simulate
 from emsyolo.geometry.anchors import decode_darknet
-from emsyolo.model.darknet import _max_pool, darknet, read_cfg
+from emsyolo.model.darknet import darknet, max_pool, read_cfg
+from emsyolo.model.detector import Detector
+from emsyolo.types import HeadMaps
 from emsyolo.weights.checkpoint import load_weights
 from emsyolo.weights.darknet import load_darknet
 
@@ -86,6 +88,15 @@ def test_weights_go_where_the_file_has_them(folder: Path) -> None:
     np.testing.assert_array_equal(state["head.maps.0.weight"].flatten().numpy(), values[-168:])
 
 
+def simulate(
+    spiking: Detector, x: torch.Tensor, times: list[int], *, chunk: int = 16
+) -> Iterator[tuple[int, HeadMaps]]:
+    """The maps after some steps, from one pass."""
+    spiking.T, spiking.chunk = times[-1], chunk
+    with torch.no_grad():
+        yield from zip(times, spiking.read(x, [range(t) for t in times]), strict=True)
+
+
 @pytest.mark.parametrize("activation", ["relu", "leaky"])
 def test_network_has_the_sizes_of_its_description_and_can_be_converted(folder: Path, activation: str) -> None:
     (folder / "net.cfg").write_text(CFG.replace("leaky", activation))
@@ -109,7 +120,7 @@ def test_network_has_the_sizes_of_its_description_and_can_be_converted(folder: P
 
 
 def test_pooling_with_stride_one_keeps_the_size_and_pads_to_the_right() -> None:
-    pool = _max_pool(2, 1)
+    pool = max_pool(2, 1)
     x = torch.tensor([[1.0, -2.0], [-3.0, -4.0]]).view(1, 1, 1, 2, 2)
     assert pool(x).flatten().tolist() == [1.0, -2.0, -3.0, -4.0]
 

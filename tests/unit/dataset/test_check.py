@@ -5,8 +5,9 @@ import logging
 import numpy as np
 import pytest
 
-from emsyolo.dataset.check import clean_boxes, first, require_images, shortlist
+from emsyolo.dataset.check import clean_boxes, first, require_images
 from emsyolo.dataset.images import plain_record
+from emsyolo.text import shortlist
 
 
 def test_shortlist_shows_ten_and_counts_the_rest() -> None:

@@ -78,7 +78,7 @@ def test_8_bits_take_every_convolution_of_spikes_and_no_other(model: str, precis
     with ActivityMeter(detector) as meter, torch.no_grad():
         detector(frames := torch.rand(1, 2, 3, 64, 96))
         meter.step(2)
-    spiking = {one.name for one in meter.layers() if one.binary}
+    spiking = {one.name for one in meter.activity().layers if one.binary}
     assert eight
     assert eight <= spiking
     if model == "ems_resnet10":

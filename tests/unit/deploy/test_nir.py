@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from emsyolo.app import build_detector
 from emsyolo.convert.fold import fold_normalisation
-from emsyolo.deploy.nir import export_nir
+from emsyolo.deploy.nir import Nir
 from emsyolo.model.detector import Detector
 from emsyolo.neuron.lif import LIF
-from emsyolo.neuron.multistep import reset
+from emsyolo.neuron.state import forget
 
 LIF_THERE = "model.neuron._target_=emsyolo.neuron.lif.LIF"
 STEPS, SIZE = 3, (3, 64, 96)
@@ -33,6 +33,10 @@ def network(model: str) -> Detector:
     return detector
 
 
+def export_nir(detector: Detector, path: Path, *, part: str, dt: float) -> None:
+    Nir(part, dt).write(detector, torch.zeros(1, 1, *SIZE), path, {})
+
+
 def simulated(path: Path, frames: Tensor) -> Tensor:
     """What snnTorch gives for the file, step by step; its neurons keep their potentials themselves."""
     other = import_from_nir(nir.read(str(path)))
@@ -44,10 +48,10 @@ def simulated(path: Path, frames: Tensor) -> Tensor:
 def test_whole_sew_backbone_gives_the_same_spikes_elsewhere(tmp_path: Path) -> None:
     detector = network("sew_resnet18")
     frames = (torch.rand(STEPS, 1, *SIZE) * 16).round() / 16
-    assert export_nir(detector, SIZE, tmp_path / "a.nir", part="backbone", dt=1e-4) == "backbone.stages.3.1"
+    export_nir(detector, tmp_path / "a.nir", part="backbone", dt=1e-4)
     with torch.no_grad():
         _, expected = detector.backbone(frames)
-    reset(detector)
+    forget(detector)
     found = simulated(tmp_path / "a.nir", frames)
     assert 0.05 < expected.ne(0).float().mean() < 0.95
     assert torch.equal(found, expected)
@@ -57,12 +61,11 @@ def test_ems_network_is_exported_up_to_its_first_pooled_shortcut(tmp_path: Path)
     detector = network("ems_resnet10")
     with pytest.raises(
         ValueError,
-        match=r"stages\.0\.0\.shortcut\.0 is MaxPool2d, .*; part=largest exports up to .*stages\.0\.0\.residual",
+        match=r"0\.0\.shortcut\.0 is MaxPool2d, .*; format\.part=largest exports up to .*stages\.0\.0\.residual",
     ):
-        export_nir(detector, SIZE, tmp_path / "a.nir", part="backbone", dt=1e-4)
+        export_nir(detector, tmp_path / "a.nir", part="backbone", dt=1e-4)
     assert not (tmp_path / "a.nir").exists()
-    last = export_nir(detector, SIZE, tmp_path / "a.nir", part="largest", dt=1e-4)
-    assert last == "backbone.stages.0.0.residual"
+    export_nir(detector, tmp_path / "a.nir", part="largest", dt=1e-4)
     frames = (torch.rand(STEPS, 1, *SIZE) * 16).round() / 16
     fired: list[Tensor] = []
     residual = detector.backbone.stages[0][0].residual
@@ -76,20 +79,22 @@ def test_ems_network_is_exported_up_to_its_first_pooled_shortcut(tmp_path: Path)
 
 def test_other_backbones_are_held_layer_by_layer(tmp_path: Path) -> None:
     spiking = build_detector("spiking_yolov3", 3, STEPS, [LIF_THERE, "model.width=0.125"]).eval()
-    assert export_nir(spiking, SIZE, tmp_path / "a.nir", part="largest", dt=1e-4) == "backbone.coarse.2"
+    export_nir(spiking, tmp_path / "a.nir", part="largest", dt=1e-4)
+    neurons = [one for one in nir.read(str(tmp_path / "a.nir")).nodes.values() if isinstance(one, nir.LIF)]
+    assert len(neurons) == 12
     five = "model.anchors=[[[10,14],[23,27],[37,58],[81,82],[135,169]]]"
     there = [LIF_THERE, "~model.neuron.slope", "model.width=0.125", five]
     pooled = build_detector("spiking_yolo", 3, STEPS, there).eval()
     with pytest.raises(ValueError, match=r"^backbone\.layers\.0\.3 is MaxPool2d, which NIR has no node for"):
-        export_nir(pooled, SIZE, tmp_path / "b.nir", part="largest", dt=1e-4)
+        export_nir(pooled, tmp_path / "b.nir", part="largest", dt=1e-4)
     ann = build_detector("spiking_yolov3", 3, 1, ["model.width=0.125"]).eval()
-    with pytest.raises(ValueError, match=r"^backbone\.fine\.0\.2 is ReLU, which NIR has no node for"):
-        export_nir(ann, SIZE, tmp_path / "c.nir", part="largest", dt=1e-4)
+    with pytest.raises(ValueError, match=r"^backbone\.fine\.0\.2 is ReLU; of neurons NIR has the leaky one"):
+        export_nir(ann, tmp_path / "c.nir", part="largest", dt=1e-4)
 
 
 def test_a_neuron_without_leak_adds_its_current_in_every_step(tmp_path: Path) -> None:
     detector = build_detector("sew_resnet18", 3, STEPS, ["model.width=0.125", "neuron.decay=1"]).eval()
-    export_nir(detector, SIZE, tmp_path / "a.nir", part="backbone", dt=1e-3)
+    export_nir(detector, tmp_path / "a.nir", part="backbone", dt=1e-3)
     whole = nir.read(str(tmp_path / "a.nir"))
     neurons = [one for one in whole.nodes.values() if isinstance(one, nir.IF)]
     assert len(neurons) == 1 + 8 * 2 + 4  # stem, two in each block, one in each shortcut that changes the size
@@ -101,10 +106,10 @@ def test_a_neuron_without_leak_adds_its_current_in_every_step(tmp_path: Path) ->
 
 
 def test_what_nir_cannot_say_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="part is 'head'; expected backbone or largest"):
-        export_nir(network("sew_resnet18"), SIZE, tmp_path / "a.nir", part="head", dt=1e-4)
-    with pytest.raises(ValueError, match="dt is 0; expected the seconds of a time step, > 0"):
-        export_nir(network("sew_resnet18"), SIZE, tmp_path / "a.nir", part="backbone", dt=0)
+    with pytest.raises(ValueError, match=r"format\.part is 'head'; expected backbone or largest"):
+        export_nir(network("sew_resnet18"), tmp_path / "a.nir", part="head", dt=1e-4)
+    with pytest.raises(ValueError, match=r"format\.dt is 0; expected the seconds of a time step, > 0"):
+        export_nir(network("sew_resnet18"), tmp_path / "a.nir", part="backbone", dt=0)
     soft = build_detector("sew_resnet18", 3, 2, ["model.width=0.125", "neuron.soft_reset=true"])
     with pytest.raises(ValueError, match=r"backbone\.stem\.\d resets by subtraction"):
-        export_nir(soft, SIZE, tmp_path / "a.nir", part="backbone", dt=1e-4)
+        export_nir(soft, tmp_path / "a.nir", part="backbone", dt=1e-4)

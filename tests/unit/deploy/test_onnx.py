@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from emsyolo.app import build_detector
-from emsyolo.deploy.onnx import Agreement, compare, export_step, export_whole
+from emsyolo.deploy.export import Agreement, agreement
+from emsyolo.deploy.onnx import Onnx
 from emsyolo.model.detector import Detector
 from emsyolo.model.postprocess import Postprocess
 
@@ -38,38 +39,55 @@ def network(model: str, *overrides: str) -> Detector:
     return detector
 
 
+def compare(detector: Detector, frames: torch.Tensor, written: list[Path]) -> list[Agreement]:
+    with torch.no_grad():
+        expected = detector(frames).candidates()
+    return [agreement(one, expected, POSTPROCESS) for one in Onnx().run(written, detector, frames).values()]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["ems_resnet34_cat"])
 def test_both_graphs_give_what_the_network_gives(tmp_path: Path, model: str) -> None:
     detector, frames = network(model), torch.rand(1, 2, 3, 64, 96)
     before = {name: one.clone() for name, one in detector.state_dict().items()}
-    export_whole(detector, frames, tmp_path / "a.onnx", ABOUT)
-    export_step(detector, frames[0], tmp_path / "a.step.onnx", ABOUT)
-    found = compare(detector, frames, POSTPROCESS, tmp_path / "a.onnx", tmp_path / "a.step.onnx")
-    assert found.keys() == {"whole", "step"}
-    agree(*found.values())
+    written = Onnx().write(detector, frames, tmp_path / "a.onnx", ABOUT)
+    assert [one.name for one in written] == ["a.onnx", "a.step.onnx"]
+    found = compare(detector, frames, written)
+    assert len(found) == 2
+    agree(*found)
     # Another number of images than that of the example.
-    agree(*compare(detector, torch.rand(1, 5, 3, 64, 96), POSTPROCESS, tmp_path / "a.onnx", None).values())
+    agree(*compare(detector, torch.rand(1, 5, 3, 64, 96), written[:1]))
     assert detector.T == 3
     assert all(torch.equal(one, before[name]) for name, one in detector.state_dict().items())
     (entry,) = onnx.load(tmp_path / "a.onnx").metadata_props
-    assert json.loads(entry.value) == ABOUT
+    about = json.loads(entry.value)
+    assert {key: about[key] for key in ABOUT} == ABOUT
+    assert about["strides"] == [16, 32]
     detector.head.maps[0].bias.data += 0.1  # no longer the network of the graph
-    other = compare(detector, frames, POSTPROCESS, tmp_path / "a.onnx", None)["whole"]
-    assert other.apart > 0.1
+    (other,) = compare(detector, frames, written[:1])
+    assert other.apart > 0.01
     assert other.alike < other.detections
     inputs = [one.name for one in onnxruntime.InferenceSession(tmp_path / "a.step.onnx").get_inputs()]
     assert inputs[:2] == ["frame", "backbone.stages.0.0.residual.0"]
+    outputs = [one.name for one in onnxruntime.InferenceSession(tmp_path / "a.onnx").get_outputs()]
+    assert outputs == ["boxes", "scores"]
 
 
 @pytest.mark.slow
 def test_event_frames_are_a_sequence_and_potentials_may_start_above_0(tmp_path: Path) -> None:
     detector, frames = network("ems_resnet34", "neuron.start=0.5"), torch.rand(3, 1, 3, 64, 64)
-    export_whole(detector, frames, tmp_path / "a.onnx", ABOUT)
-    export_step(detector, frames[0], tmp_path / "a.step.onnx", ABOUT)
-    agree(*compare(detector, frames, POSTPROCESS, tmp_path / "a.onnx", tmp_path / "a.step.onnx").values())
+    agree(*compare(detector, frames, Onnx().write(detector, frames, tmp_path / "a.onnx", ABOUT)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("neuron", ["ILIFNode", "ParametricLIFNode"])
+def test_spikingjellys_neurons_are_exported(tmp_path: Path, neuron: str) -> None:
+    target = f"neuron={{_target_:spikingjelly.activation_based.neuron.{neuron},_partial_:true}}"
+    detector = network("ems_resnet10", f"model.{target}")
+    frames = torch.rand(1, 2, 3, 64, 64)
+    agree(*compare(detector, frames, Onnx().write(detector, frames, tmp_path / "a.onnx", ABOUT)))
 
 
 def test_a_network_without_spikes_has_no_step(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no spiking neuron"):
-        export_step(network("ann_resnet18"), torch.rand(1, 3, 64, 64), tmp_path / "a.onnx", ABOUT)
+    detector = network("ann_resnet18")
+    assert Onnx().write(detector, torch.rand(1, 1, 3, 64, 64), tmp_path / "a.onnx", ABOUT) == [tmp_path / "a.onnx"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from emsyolo.deploy.stream import Stream
 from emsyolo.model.detector import Detector
 from emsyolo.model.postprocess import Postprocess
 from emsyolo.neuron.lif import LIF
+from emsyolo.neuron.state import State
 from emsyolo.types import Detections, HeadMaps
 
 STEPS, WINDOW_US = 2, 20_000
@@ -33,50 +35,48 @@ def detector() -> Detector:
     return build_detector("ems_resnet10", 3, STEPS, overrides).eval()
 
 
-class Recorded(Stream):
-    """Keeps the head maps."""
-
-    kept: list[HeadMaps]
-
-    def _maps(self, sample):  # type: ignore[no-untyped-def]
-        maps = super()._maps(sample)
-        self.kept.append(maps)
-        return maps
-
-
 def run(
     detector: Detector, stateful: bool, events: Events, frame_hw: tuple[int, int] | None = None
-) -> tuple[Recorded, list[int]]:
-    stream = Recorded(
+) -> tuple[list[HeadMaps], list[int]]:
+    """The maps of every call, and the times of the answers."""
+    stream = Stream(
         detector, Postprocess(), Framing(Counts(), STEPS, WINDOW_US, frame_hw), Letterbox((64, 64), fill=0),
         stateful=stateful,
     )  # fmt: skip
-    stream.kept = []
-    answers = stream.answers(LoadedRecording(Path("a.npy"), events, SENSOR_HW), SENSOR_HW, 0, 60_000)
-    return stream, [answer.end_us for answer in answers]
+    kept: list[HeadMaps] = []
+
+    def recorded(*given: Any) -> tuple[HeadMaps, State]:
+        maps, state = Detector.run(detector, *given)
+        kept.append(maps)
+        return maps, state
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(detector, "run", recorded, raising=False)
+        answers = stream.answers(LoadedRecording(Path("a.npy"), events, SENSOR_HW), SENSOR_HW, 0, 60_000)
+        return kept, [answer.end_us for answer in answers]
 
 
 def test_stateless_windows_equal_single_calls(detector: Detector) -> None:
     events = make_events(5000)
-    stream, ends = run(detector, False, events)
+    kept, ends = run(detector, False, events)
     assert ends == [20_000, 40_000, 60_000]
     frames = Counts()(events.select((events.t >= 20_000) & (events.t < 40_000)), 20_000, 40_000, STEPS, SENSOR_HW)
     padded = torch.nn.functional.pad(frames, (0, 0, 8, 8))
     alone = detector(padded[:, None])
-    for mine, other in zip(stream.kept[1].maps, alone.maps, strict=True):
+    for mine, other in zip(kept[1].maps, alone.maps, strict=True):
         torch.testing.assert_close(mine, other)
 
 
 def test_stateful_steps_equal_one_long_pass(detector: Detector) -> None:
     events = make_events(5000)
-    stream, ends = run(detector, True, events)
+    kept, ends = run(detector, True, events)
     assert ends == list(range(10_000, 60_001, 10_000))
     assert detector.T == STEPS
     frames = torch.nn.functional.pad(Counts()(events, 0, 60_000, 6, SENSOR_HW), (0, 0, 8, 8))
     detector.T = 6
     with torch.no_grad():
         whole = detector(frames[:, None])
-    mean = [torch.stack(level).mean(dim=0) for level in zip(*(one.maps for one in stream.kept), strict=True)]
+    mean = [torch.stack(level).mean(dim=0) for level in zip(*(one.maps for one in kept), strict=True)]
     for mine, other in zip(mean, whole.maps, strict=True):
         torch.testing.assert_close(mine, other)
 
@@ -103,10 +103,10 @@ def test_a_stream_sees_what_the_data_set_showed(
         [record], ["a"], "a", representation=Counts(), steps=STEPS, window_us=WINDOW_US, frame_hw=frame_hw
     )
     shown = Letterbox((64, 64), fill=0)(data[0], lambda: data[0])
-    stream, _ = run(detector, False, events, frame_hw)
+    kept, _ = run(detector, False, events, frame_hw)
     with torch.no_grad():
         alone = detector(shown.frames[:, None])
-    for mine, other in zip(stream.kept[1].maps, alone.maps, strict=True):
+    for mine, other in zip(kept[1].maps, alone.maps, strict=True):
         torch.testing.assert_close(mine, other)
 
 

@@ -46,7 +46,16 @@ def test_convolution_of_three_spikes() -> None:
     # 9 weights at each of 20 places; 3 of 20 inputs are ones.
     assert meter.report() == {
         "firing_rate": None,
-        "layers": [{"name": "0", "firing_rate": 0.15, "binary": True, "macs": 180.0, "synops": pytest.approx(27.0)}],
+        "layers": [
+            {
+                "name": "0",
+                "levels": 1,
+                "firing_rate": 0.15,
+                "binary": True,
+                "macs": 180.0,
+                "synops": pytest.approx(27.0),
+            }
+        ],
         "impure": [],
         "energy": {
             "snn_mJ": pytest.approx(27 * AC),
@@ -65,8 +74,8 @@ def test_steps_spikes_and_the_stem_computed_once() -> None:
     report = meter.report()
     assert report["firing_rate"] == 0.5
     assert report["layers"] == [
-        {"name": "stem", "firing_rate": 1.0, "binary": False, "macs": 6.0, "synops": 6.0},
-        {"name": "out", "firing_rate": 0.5, "binary": True, "macs": 24.0, "synops": 12.0},
+        {"name": "stem", "levels": None, "firing_rate": 1.0, "binary": False, "macs": 6.0, "synops": 6.0},
+        {"name": "out", "levels": 1, "firing_rate": 0.5, "binary": True, "macs": 24.0, "synops": 12.0},
     ]
     assert report["impure"] == [{"name": "stem", "macs": 6.0}]
     assert report["energy"]["snn_mJ"] == pytest.approx(6 * MAC + 12 * AC)

@@ -7,10 +7,14 @@ import math
 import pytest
 import torch
 
-from emsyolo.geometry.anchors import decode_yolov5
+from emsyolo.geometry.anchors import AnchorLayout
 from emsyolo.loss.assign import assign
 from emsyolo.loss.yolo import YOLOLoss
 from emsyolo.types import HeadMaps, Targets
+
+
+def head_maps(maps: tuple[torch.Tensor, ...], strides: tuple[int, ...], anchors: tuple[torch.Tensor, ...]) -> HeadMaps:
+    return HeadMaps(maps, AnchorLayout(strides, anchors, maps[0].shape[-1] - 5))
 
 
 def targets(*boxes: tuple[float, float, float, float], ignore: bool = False) -> Targets:
@@ -56,7 +60,7 @@ def test_loss_by_hand() -> None:
     # One 2x2 map of stride 16 (a 32x32 image), one anchor 16x16, two classes, all raw values 0: every box is the
     # anchor about its cell's centre, all probabilities are 1/2. The truth is that of cell (1, 1), but 8 px wide.
     raw = torch.zeros(1, 1, 2, 2, 7, dtype=torch.float64)
-    maps = HeadMaps((raw,), (16,), (torch.tensor([[16.0, 16.0]]),), decode_yolov5)
+    maps = head_maps((raw,), (16,), (torch.tensor([[16.0, 16.0]]),))
     parts = YOLOLoss()(maps, [targets((20.0, 16.0, 28.0, 32.0))])
     # Centre (24, 24) is exactly mid-cell: no neighbours. IoU = 8*16 / 16*16 = 1/2, same centre,
     # v = 4/pi^2 (atan(1) - atan(1/2))^2, alpha = v / (1 - IoU + v).
@@ -72,7 +76,7 @@ def test_loss_by_hand() -> None:
 
 def test_objectness_pulls_towards_the_ciou_and_sums_over_the_batch() -> None:
     raw = torch.zeros(2, 1, 2, 2, 6, dtype=torch.float64, requires_grad=True)
-    maps = HeadMaps((raw,), (16,), (torch.tensor([[16.0, 16.0]]),), decode_yolov5)
+    maps = head_maps((raw,), (16,), (torch.tensor([[16.0, 16.0]]),))
     parts = YOLOLoss(area_scaled=False)(maps, [targets((16.0, 16.0, 32.0, 32.0)), targets()])
     parts["loss"].backward()
     assert raw.grad is not None
@@ -85,7 +89,7 @@ def test_objectness_pulls_towards_the_ciou_and_sums_over_the_batch() -> None:
 
 def test_two_levels_weigh_the_fine_one_four_times() -> None:
     raws = tuple(torch.zeros(1, 1, s, s, 6, dtype=torch.float64) for s in (4, 2))
-    maps = HeadMaps(raws, (16, 32), (torch.tensor([[16.0, 16.0]]), torch.tensor([[64.0, 64.0]])), decode_yolov5)
+    maps = head_maps(raws, (16, 32), (torch.tensor([[16.0, 16.0]]), torch.tensor([[64.0, 64.0]])))
     parts = YOLOLoss(area_scaled=False)(maps, [targets()])
     assert parts["objectness"].item() == pytest.approx((4 + 1) * math.log(2) * 3 / 2)
     assert parts["box"].item() == 0
@@ -94,7 +98,7 @@ def test_two_levels_weigh_the_fine_one_four_times() -> None:
 
 def test_ignored_boxes_are_not_trained_on() -> None:
     raw = torch.randn(1, 1, 2, 2, 7, dtype=torch.float64)
-    maps = HeadMaps((raw,), (16,), (torch.tensor([[16.0, 16.0]]),), decode_yolov5)
+    maps = head_maps((raw,), (16,), (torch.tensor([[16.0, 16.0]]),))
     box = (16.0, 16.0, 32.0, 32.0)
     assert YOLOLoss()(maps, [targets(box, ignore=True)]) == YOLOLoss()(maps, [targets()])
 
@@ -106,8 +110,8 @@ def test_a_predicted_box_without_extent_has_a_finite_loss(size: float) -> None:
     raw[..., 2:4] = size
     raw.requires_grad_()
     anchors = (torch.tensor([[16.0, 16.0]]),)
-    maps = HeadMaps((raw,), (16,), anchors, decode_yolov5)
-    for taught in (None, HeadMaps((raw.detach(),), (16,), anchors, decode_yolov5)):
+    maps = head_maps((raw,), (16,), anchors)
+    for taught in (None, head_maps((raw.detach(),), (16,), anchors)):
         loss = YOLOLoss()(maps, [targets((20.0, 16.0, 28.0, 32.0))], taught)["loss"]
         (gradient,) = torch.autograd.grad(loss, raw)
         assert torch.isfinite(loss)
@@ -116,7 +120,7 @@ def test_a_predicted_box_without_extent_has_a_finite_loss(size: float) -> None:
 
 def test_order_of_boxes_does_not_matter() -> None:
     raw = torch.randn(1, 1, 3, 4, 7, dtype=torch.float64)
-    maps = HeadMaps((raw,), (16,), (torch.tensor([[16.0, 16.0]]),), decode_yolov5)
+    maps = head_maps((raw,), (16,), (torch.tensor([[16.0, 16.0]]),))
     boxes = [(16.0, 16.0, 32.0, 32.0), (15.0, 17.0, 33.0, 30.0), (20.0, 12.0, 34.0, 36.0)]
     one, other = (YOLOLoss()(maps, [targets(*b)])["loss"].item() for b in (boxes, boxes[::-1]))
     assert one == pytest.approx(other, rel=1e-12)
@@ -133,7 +137,7 @@ def test_nothing_pulls_on_maps_that_are_the_teachers() -> None:
 
     def pull(distance: float) -> torch.Tensor:
         own = (raw + distance).requires_grad_()
-        taught, maps = (HeadMaps((one,), (16,), (anchors,), decode_yolov5) for one in (raw, own))
+        taught, maps = (head_maps((one,), (16,), (anchors,)) for one in (raw, own))
         with_teacher = YOLOLoss(distillation=2.0)(maps, [targets(), targets()], taught)
         without = YOLOLoss()(maps, [targets(), targets()])
         (with_teacher["loss"] - without["loss"]).backward()

@@ -28,7 +28,7 @@ def test_every_network_gives_two_maps_on_frames_that_are_not_square(model: str) 
     detector = build_detector(model=model, num_classes=3, T=2, overrides=SMALL)
     maps = detector(torch.rand(1, 2, 3, 64, 96))
     assert [tuple(m.shape) for m in maps.maps] == [(2, 3, 4, 6, 8), (2, 3, 2, 3, 8)]
-    assert maps.strides == (16, 32)
+    assert maps.layout.strides == (16, 32)
     sum(m.sum() for m in maps.maps).backward()
     assert all(p.grad is not None for p in detector.parameters())
 

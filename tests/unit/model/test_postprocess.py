@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from emsyolo.geometry.anchors import decode_yolov5
+from emsyolo.geometry.anchors import AnchorLayout
 from emsyolo.geometry.nms import merged
 from emsyolo.model.postprocess import Postprocess, decode
 from emsyolo.types import HeadMaps
@@ -19,9 +19,8 @@ def maps() -> HeadMaps:
     fine[0, 0, 0, 1, 4:] = torch.tensor([3.0, 3.0, 1.0])
     fine[0, 0, 1, 1, 4:] = torch.tensor([2.0, 3.0, -20.0])
     coarse[0, 0, 0, 1, 4:] = torch.tensor([1.0, -20.0, 4.0])
-    return HeadMaps(
-        (fine, coarse), (16, 32), (torch.tensor([[20.0, 80.0]]), torch.tensor([[30.0, 30.0]])), decode_yolov5
-    )
+    anchors = (torch.tensor([[20.0, 80.0]]), torch.tensor([[30.0, 30.0]]))
+    return HeadMaps((fine, coarse), AnchorLayout((16, 32), anchors, 2))
 
 
 def test_boxes_are_ordered_level_anchor_row_column() -> None:

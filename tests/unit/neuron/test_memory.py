@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from emsyolo.app import build_detector
-from emsyolo.evaluator.memory import bytes_kept
+from emsyolo.evaluator.bytes_kept import bytes_kept
+from emsyolo.layer.multistep import MultiStep
+from emsyolo.layer.spike_conv import SpikeConv2d
 from emsyolo.neuron.lif import LIF
 from emsyolo.neuron.memory import set_memory
-from emsyolo.neuron.multistep import MultiStep
-from emsyolo.neuron.packed import SpikeConv2d
 
 MODELS = ["ems_small", "ms_resnet18", "sew_resnet18"]
 

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from emsyolo.report.boxes import contact_sheet, draw_boxes
-from emsyolo.report.card import _name, _table
+from emsyolo.report.card import markdown_table, plain_name
 from emsyolo.report.page import page
 from emsyolo.report.table import metrics_table
 from emsyolo.types import Detections, Targets
@@ -74,13 +74,13 @@ def test_tables_show_the_names_as_they_are(metrics: dict[str, Any]) -> None:
 
 
 def test_card_has_neither_markup_nor_further_columns() -> None:
-    rows = _table(("class", "mAP"), [(_name(name), "0.5") for name in NAMES]).splitlines()
+    rows = markdown_table(("class", "mAP"), [(plain_name(name), "0.5") for name in NAMES]).splitlines()
     assert len(rows) == 2 + len(NAMES)
     for row in rows:
         assert row.replace("\\|", "").count("|") == 3
         assert "<script" not in row
-    assert _name("[a](http://b)") == "\\[a\\](http://b)"
-    assert _name("traffic light") == "traffic light"
+    assert plain_name("[a](http://b)") == "\\[a\\](http://b)"
+    assert plain_name("traffic light") == "traffic light"
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from emsyolo.trainer.checkpoint import ema_average
+from emsyolo.trainer.ema import ema_average
 
 
 def test_decay_rises_as_in_yolov5() -> None:

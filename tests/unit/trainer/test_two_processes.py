@@ -23,7 +23,7 @@ from emsyolo.evaluator.coco import CocoEvaluator
 from emsyolo.loss.yolo import YOLOLoss
 from emsyolo.optimizer.recipe import Recipe
 from emsyolo.trainer.module import DetectionModule
-from emsyolo.trainer.progress import Validate
+from emsyolo.trainer.validate import Validate
 from emsyolo.types import Batch, Detections
 
 Work = Callable[[Path, int, int], dict[str, Any]]

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from emsyolo.app import build_detector
+from emsyolo.io import written_whole
 from emsyolo.model.detector import Detector
-from emsyolo.weights.atomic import written_whole
 from emsyolo.weights.checkpoint import load_weights, read_weights, save_weights
 
 CONFIG = {

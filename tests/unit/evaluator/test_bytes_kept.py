@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from emsyolo.evaluator.memory import bytes_kept
+from emsyolo.evaluator.bytes_kept import bytes_kept
 
 
 def test_input_and_sigmoid_are_kept_once_and_weights_are_not_counted() -> None:

@@ -11,6 +11,10 @@ from emsyolo.neuron.kernels import operator, pool
 class MaxPool2d(nn.MaxPool2d):
     """`nn.MaxPool2d`, faster on a CPU and with a byte per output kept for the backward pass, for windows of 2x2."""
 
+    def plain(self) -> nn.MaxPool2d:
+        """The same as torch has it."""
+        return nn.MaxPool2d(self.kernel_size, self.stride, self.padding, self.dilation, ceil_mode=self.ceil_mode)
+
     def forward(self, x: Tensor) -> Tensor:
         """`[N, C, H, W]` to `[N, C, H', W']`."""
         plain = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode) == (2, 2, 0, 1, False)

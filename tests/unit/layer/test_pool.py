@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from emsyolo.layer.pool import MaxPool2d
 from emsyolo.neuron.kernels import operator
-from emsyolo.neuron.pool import MaxPool2d
 
 
 @pytest.mark.parametrize("size_hw", [(8, 6), (7, 5), (2, 9)])

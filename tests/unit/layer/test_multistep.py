@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from emsyolo.layer.multistep import MultiStep, over_time
+from emsyolo.layer.tdbn import TdBN
 from emsyolo.neuron.lif import LIF
-from emsyolo.neuron.multistep import MultiStep, TdBN, over_time, reset
+from emsyolo.neuron.state import forget
 
 
 class Counting(nn.Module):
@@ -44,7 +46,7 @@ def test_neurons_see_time() -> None:
     layers = MultiStep(LIF(), Counting())
     x = torch.tensor([0.4, 0.4]).view(2, 1, 1, 1, 1)
     assert layers(x).flatten().tolist() == [0, 2]
-    reset(layers)
+    forget(layers)
     assert layers(x).flatten().tolist() == [0, 2]
 
 

@@ -1,0 +1,115 @@
+"""The contact sheets of a measurement: a choice of images, and those that were done best and worst."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from emsyolo.app.passes import ANN
+from emsyolo.evaluator.per_image import image_f1
+from emsyolo.report.boxes import contact_sheet
+from emsyolo.report.events import pictures
+from emsyolo.types import Batch, Detections, Targets
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What is drawn.
+
+    Attributes:
+        score_threshold: boxes below it are not drawn.
+        sheet_images: on the contact sheet; of a converted network four at most, each at every T.
+        extremes: how many of the best and of the worst images have sheets of their own.
+    """
+
+    score_threshold: float = 0.3
+    sheet_images: int = 16
+    extremes: int = 0
+
+
+IMAGES_BY_TIME = 4
+
+
+class Choice:
+    """Images spread over a set, for the first may all be of one recording, with what was found on them.
+
+    Args:
+        length: of the set.
+        drawing: what is drawn.
+        by_time: draw every read-out beside the others, the ANN's last.
+    """
+
+    def __init__(self, length: int, drawing: Drawing, *, by_time: bool) -> None:
+        count = min(drawing.sheet_images, length, IMAGES_BY_TIME if by_time else length)
+        self._chosen = set(np.linspace(0, length - 1, count).round().astype(int).tolist())
+        self._by_time = by_time
+        self._drawing = drawing
+        self._seen = 0
+        self._rows: list[tuple[Tensor, list[Detections], Targets]] = []
+        self._titles: list[str] = []
+
+    def add(self, batch: Batch, found: Mapping[int, Sequence[Detections]]) -> None:
+        """Look at a batch, with what was found by read-out."""
+        times = sorted(found, key=lambda t: t or max(found) + 1)  # the ANN last
+        last = max(found)
+        self._titles = ["ANN" if t == ANN else f"T = {t}" for t in times] if self._by_time else []
+        for i in range(len(batch)):
+            if self._seen + i in self._chosen:
+                pages = pictures(batch.frames[:, i])
+                detections = [found[t][i] for t in times] if self._by_time else [found[last][i]] * len(pages)
+                for page in pages[-1:] if self._by_time else pages:
+                    self._rows.append((page, detections if self._by_time else detections[:1], batch.targets[i]))
+        self._seen += len(batch)
+
+    def draw(self, out: Path, class_names: Sequence[str]) -> None:
+        """Write `detections.png`."""
+        contact_sheet(
+            out / "detections.png",
+            [page for page, found, _ in self._rows for _ in found],
+            [one for _, found, _ in self._rows for one in found],
+            [targets for _, found, targets in self._rows for _ in found],
+            class_names,
+            score_threshold=self._drawing.score_threshold,
+            columns=len(self._titles) or 4,
+            titles=self._titles,
+        )
+
+
+@dataclass
+class Extremes:
+    """The images that were done best and worst, by F1.
+
+    Attributes:
+        drawing: how many of each; with 0 nothing is kept.
+        ranked: score, place in the set, frames `[T0, C, H, W]`, what was found and the truth; the worst first.
+    """
+
+    drawing: Drawing
+    ranked: list[tuple[float, int, Tensor, Detections, Targets]] = field(default_factory=list)
+    seen: int = 0
+
+    def add(self, batch: Batch, found: Sequence[Detections]) -> None:
+        """Look at the images of a batch; what is neither best nor worst is forgotten."""
+        count = self.drawing.extremes
+        for i, (one, truth) in enumerate(zip(found, batch.targets, strict=True) if count else ()):
+            score = image_f1(one, truth, score_threshold=self.drawing.score_threshold)
+            self.ranked.append((score, self.seen + i, batch.frames[:, i].clone(), one, truth))
+        self.seen += len(batch)
+        self.ranked.sort(key=lambda row: row[:2])
+        del self.ranked[count : max(count, len(self.ranked) - count)]
+
+    def draw(self, out: Path, class_names: Sequence[str]) -> None:
+        """Write `worst.png` and `best.png`, where there are any."""
+        count = self.drawing.extremes
+        for name, rows in (("worst", self.ranked[:count]), ("best", self.ranked[::-1][:count])):
+            pages = [(page, found, truth) for _, _, frames, found, truth in rows for page in pictures(frames)]
+            if pages:
+                images, detections, truths = zip(*pages, strict=True)
+                contact_sheet(
+                    out / f"{name}.png", images, detections, truths, class_names,
+                    score_threshold=self.drawing.score_threshold,
+                )  # fmt: skip

@@ -1,0 +1,31 @@
+"""Weights and config in one file that cannot run code: what evaluate.py, predict.py and export.py read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from emsyolo.model.detector import Detector
+from emsyolo.types import Candidates
+from emsyolo.weights.checkpoint import save_weights
+
+
+@dataclass(frozen=True)
+class Safetensors:
+    """`format=safetensors`."""
+
+    suffix: ClassVar[str] = ".safetensors"
+    needs_frames: ClassVar[bool] = False
+
+    def write(self, detector: Detector, frames: Tensor, path: Path, about: Mapping[str, Any]) -> list[Path]:
+        """See `emsyolo.deploy.export.Export`."""
+        save_weights(path, detector, about["config"])
+        return [path]
+
+    def run(self, paths: list[Path], detector: Detector, frames: Tensor) -> dict[Path, Candidates]:
+        """Nothing: it is the checkpoint again."""
+        return {}

@@ -1,0 +1,41 @@
+"""Time and batch: stateless layers see `[T*N, C, H, W]`, neurons see `[T, N, C, H, W]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from spikingjelly.activation_based import base, functional
+from torch import Tensor, nn
+
+from emsyolo.layer.spike_conv import SpikeConv2d
+from emsyolo.neuron.neuron import packed_spikes
+
+
+def over_time(x: Tensor, apply: Callable[[Tensor], Tensor]) -> Tensor:
+    """A stateless function of `[N, C, H, W]` applied to every step of `[T, N, C, H, W]`.
+
+    Where all steps are one and the same tensor (`expand` over T, as for a still image), it is computed once: this is
+    how the stem runs once per image. Normalisation in training then counts N instead of T*N samples in the correction
+    of its running variance, n/(n-1); all else is identical.
+    """
+    if x.shape[0] > 1 and x.stride(0) == 0:
+        return over_time(x[:1], apply).expand(x.shape[0], -1, -1, -1, -1)
+    return functional.seq_to_ann_forward(x, apply)
+
+
+class MultiStep(nn.Sequential):
+    """Layers in a row over `[T, N, C, H, W]`: neurons step through time, all other layers see time as batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[T, N, C, H, W]` in and out."""
+        bits: Tensor | None = None  # of x, where it comes from a neuron that packs its spikes
+        for layer in self:
+            if isinstance(layer, base.MemoryModule):
+                x = layer(x)
+            elif bits is not None and isinstance(layer, SpikeConv2d):
+                x = over_time(x, partial(layer, bits=bits))
+            else:
+                x = over_time(x, layer)
+            bits = packed_spikes(layer)
+        return x

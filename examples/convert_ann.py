@@ -17,7 +17,7 @@ if __name__ == "__main__":
         ann = call("train", "model=spiking_yolov3_fc", f"trainer.max_epochs={first}", *more)
         checkpoint = ann["checkpoint"]
     for rule in ("plain", "signed"):
-        snn = call("evaluate", f"checkpoint={checkpoint}", "T=[1,4,16]", f"convert={rule}", *more)
+        snn = call("evaluate", f"checkpoint={checkpoint}", "T=16", "read_out=[1,4]", f"convert={rule}", *more)
         for t, one in snn["by_T"].items():
             share = one["energy"]["ratio"]
             print(f"{rule:6s} T={t:3s} mAP@0.5 {one['mAP50']:.3f}, {share:.2f} of the ANN's energy")

@@ -110,7 +110,7 @@ def _conversion(
     """The converted network, which is saved, and what `metrics.json` says of the conversion."""
     settings = instantiate(cfg.convert)
     spiking, frames = converted(ann, data, settings, T)
-    path = out / "checkpoints" / "converted.safetensors"
+    path = out / "converted.safetensors"
     save_converted(path, spiking, weights, settings)
     log.info("converted (%s, T=%d); written: %s", settings.rule, T, path)
     facts: dict[str, Any] = {"convert": asdict(settings), "parameters": sum(p.numel() for p in ann.parameters())}

@@ -6,8 +6,10 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from e2e_settings import TINY, Run
+from PIL import Image
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 SMALL = ["dataset.limit=8", "dataset.eval_batch_size=4", "convert.images=8"]
@@ -22,7 +24,9 @@ def test_one_pass_reads_out_at_every_time(script: Run, tmp_path: Path) -> None:
     script("train.py", "model=spiking_yolov3_fc", *TINY, "trainer.max_epochs=1")
     ann = json.loads((newest(runs) / "metrics.json").read_text())
     assert ann["T"] == 1
-    script("evaluate.py", "model=spiking_yolov3_fc", "T=[1,4,16]", "convert.report=true", "report=true", *SMALL)
+    script(
+        "evaluate.py", "model=spiking_yolov3_fc", "T=16", "read_out=[1,4]", "convert.report=true", "report=true", *SMALL
+    )
     out = newest(runs)
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["T"] == 16
@@ -32,17 +36,33 @@ def test_one_pass_reads_out_at_every_time(script: Run, tmp_path: Path) -> None:
     assert energies == sorted(energies)
     distances = [one["map_error"] for one in metrics["by_T"].values()]
     assert distances == sorted(distances, reverse=True)
-    # The image's convolution and the two maps alone are fed by numbers; a network so small may leave a map without.
-    silent = {one["name"] for one in metrics["layers"] if one["firing_rate"] == 0}
-    fed_by_numbers = {"backbone.fine.0.0", "head.maps.0", "head.maps.1"}
-    assert {one["name"] for one in metrics["impure"]} == fed_by_numbers - silent
+    # Only the image's convolution and the two maps are fed by numbers.
+    assert {one["name"] for one in metrics["impure"]} == {"backbone.fine.0.0", "head.maps.0", "head.maps.1"}
+    assert {one["levels"] for one in metrics["layers"]} == {1, None}
     assert len(list(csv.DictReader((out / "errors.csv").open()))) == 17
     assert "By time steps" in (out / "report.html").read_text()
     pictures = ("by_T", "errors", "detections", "best", "worst", "precision_recall", "firing_rates")
     for name in (f"{one}.png" for one in pictures):
         assert (out / name).stat().st_size > 0
+    converted = out / "converted.safetensors"
+    script("evaluate.py", f"checkpoint={converted}", "read_out=[4]", "dataset.limit=8", "dataset.eval_batch_size=4")
+    again = json.loads((newest(runs) / "metrics.json").read_text())
+    assert (again["T"], list(again["by_T"])) == (16, ["4", "16"])
+    for key in ("mAP", "mAP50", "firing_rate", "layers", "energy"):
+        assert again[key] == metrics[key], key
+    pictures_of = tmp_path / "pictures"
+    pictures_of.mkdir()
+    Image.fromarray((np.random.default_rng(0).random((96, 128, 3)) * 255).astype("uint8")).save(pictures_of / "a.png")
+    script("predict.py", f"checkpoint={converted}", f"source={pictures_of}", f"out={tmp_path / 'found'}")
+    assert (tmp_path / "found" / "predictions.json").exists()
+    script("export.py", f"checkpoint={converted}", f"out={tmp_path / 'spiking.onnx'}", "T=4", "dataset.limit=8")
+    assert (tmp_path / "spiking.step.onnx").exists()
+    script("export.py", "model=spiking_yolov3_fc", "format=safetensors", "convert=plain", "T=4",
+           f"out={tmp_path / 'spiking'}", *SMALL)  # fmt: skip
+    assert (tmp_path / "spiking.safetensors").exists()
+
     script("evaluate.py", "model=spiking_yolov3_fc", "T=16", "convert=delayed", *SMALL)
     assert json.loads((newest(runs) / "metrics.json").read_text())["convert"]["rule"] == "delayed"
-    done = script("evaluate.py", "model=spiking_yolov3_fc", "T=[0,4]", *SMALL, ok=False)
+    done = script("evaluate.py", "model=spiking_yolov3_fc", "T=[1,4]", *SMALL, ok=False)
     assert done.returncode == 1
-    assert "T is [0, 4]; expected whole numbers of time steps" in done.stdout + done.stderr
+    assert "T=[1, 4]: expected a number; for several type T=4 read_out=[1, 4]" in done.stdout + done.stderr

@@ -117,8 +117,8 @@ def test_recordings_with_coco_json_train(script: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["dataset=digits_dvs", "protocol=foo"], "protocol=foo: no such option; expected one of cordone"),
-        (["protocol=ems"], "protocol= is for recordings of event cameras"),
+        (["dataset=digits_dvs", "protocol=foo"], "Could not find 'protocol/foo'"),
+        (["protocol=ems"], "Could not override 'protocol'. No match in the defaults list."),
         (["dataset=gen1_dvs"], "looked for the folder of the recordings and found none; expected FOLDER/train"),
         (["dataset=nmnist_scenes"], "looked for it and found none; expected the recordings NUMBER.bs2"),
         (["dataset=digits_dvs", "dataset.box_filter=foo"], "dataset.box_filter"),

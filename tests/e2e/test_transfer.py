@@ -45,7 +45,7 @@ def test_from_the_twin_to_the_card(script: Run, tmp_path: Path) -> None:
     assert metrics["by_T"]["2"]["mAP"] == metrics["mAP"]
 
     shared = run / "checkpoints" / "best.safetensors"
-    script("evaluate.py", f"checkpoint={shared}", "T=[3,1]", "dataset.limit=24", "report=true")
+    script("evaluate.py", f"checkpoint={shared}", "T=3", "read_out=[1]", "dataset.limit=24", "report=true")
     pass_of_all = newest(runs, "digits/ems_small/*/report.html").parent
     script("evaluate.py", f"checkpoint={shared}", "T=1", "dataset.limit=24")
     alone = json.loads(newest(runs, "digits/ems_small/*/metrics.json").read_text())

@@ -61,3 +61,15 @@ def test_images_are_upright_and_bad_ones_are_left_out(tmp_path: Path, caplog: py
     (sample,) = samples_of([tmp_path / "a.jpg", tmp_path / "b.jpg"])
     assert sample.frames.shape == (1, 3, 40, 30)
     assert "b.jpg cannot be read and is left out" in caplog.text
+
+
+def test_sources_of_predict(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such file or folder"):
+        image_paths(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"source=0: no such file or folder; .*cameras are not read"):
+        image_paths(Path("0"))
+    with pytest.raises(ValueError, match="no image in this folder"):
+        image_paths(tmp_path)
+    for name in ("b.JPG", "a.png", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in image_paths(tmp_path)] == ["a.png", "b.JPG"]

@@ -7,8 +7,9 @@ import sys
 import threading
 
 import pytest
+from hydra.errors import InstantiationException
 
-from emsyolo.app.run import any_terminal, check_words, say_of_a_thread
+from emsyolo.app.run import any_terminal, check_words, message, say_of_a_thread
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,10 @@ def test_an_error_in_a_thread_is_one_line(monkeypatch: pytest.MonkeyPatch, caplo
     thread.join()
     assert caplog.messages == ["error: [Errno 28] No space left on device"]
     assert caplog.records[0].exc_info is None
+
+
+def test_the_innermost_error_is_said_in_one_line() -> None:
+    outer = InstantiationException("Error in call to target 'x':\nValueError(...)\nfull_key: model")
+    outer.__cause__ = ValueError("T is 0; expected\n  more")
+    assert message(outer) == "T is 0; expected more"
+    assert message(ValueError()) == "ValueError"

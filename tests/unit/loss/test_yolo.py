@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from emsyolo.geometry.anchors import AnchorLayout
-from emsyolo.loss.assign import assign
 from emsyolo.loss.yolo import YOLOLoss
 from emsyolo.types import HeadMaps, Targets
 
@@ -21,39 +20,6 @@ def targets(*boxes: tuple[float, float, float, float], ignore: bool = False) -> 
     """Boxes of class 1."""
     n = len(boxes)
     return Targets(torch.tensor(boxes).view(-1, 4), torch.ones(n, dtype=torch.int64), torch.full((n,), ignore))
-
-
-def places(
-    x: float, y: float, w: float, h: float, anchors: list[list[float]], ratio: float = 4.0, neighbours: bool = True
-) -> set[tuple[int, int, int]]:
-    """(anchor, row, column) of the matches of one box on a 3x4 map of stride 16."""
-    m = assign(
-        torch.zeros(1, dtype=torch.int64),
-        torch.tensor([[x, y, w, h]]),
-        torch.zeros(1, dtype=torch.int64),
-        anchors=torch.tensor(anchors),
-        stride=16,
-        size_hw=(3, 4),
-        ratio=ratio,
-        neighbours=neighbours,
-    )
-    return set(zip(m.anchor.tolist(), m.row.tolist(), m.column.tolist(), strict=True))
-
-
-def test_own_cell_and_the_two_nearest() -> None:
-    # centre (36, 20): column 2.25, row 1.25: left and upper neighbours are nearer
-    assert places(36, 20, 10, 10, [[10, 10]]) == {(0, 1, 2), (0, 1, 1), (0, 0, 2)}
-    # centre (44, 28): column 2.75, row 1.75: right and lower
-    assert places(44, 28, 10, 10, [[10, 10]]) == {(0, 1, 2), (0, 1, 3), (0, 2, 2)}
-
-
-def test_no_neighbour_outside_the_map() -> None:
-    assert places(4, 4, 10, 10, [[10, 10]]) == {(0, 0, 0)}
-    assert places(60, 44, 10, 10, [[10, 10]]) == {(0, 2, 3)}
-
-
-def test_ratio_is_excluded_at_the_limit() -> None:
-    assert {a for a, _, _ in places(36, 20, 40, 10, [[10, 10], [11, 10], [40, 39]])} == {1, 2}
 
 
 def test_loss_by_hand() -> None:
@@ -124,10 +90,6 @@ def test_order_of_boxes_does_not_matter() -> None:
     boxes = [(16.0, 16.0, 32.0, 32.0), (15.0, 17.0, 33.0, 30.0), (20.0, 12.0, 34.0, 36.0)]
     one, other = (YOLOLoss()(maps, [targets(*b)])["loss"].item() for b in (boxes, boxes[::-1]))
     assert one == pytest.approx(other, rel=1e-12)
-
-
-def test_a_box_may_be_matched_in_its_own_cell_alone() -> None:
-    assert places(36, 20, 10, 10, [[10, 10]], neighbours=False) == {(0, 1, 2)}
 
 
 def test_nothing_pulls_on_maps_that_are_the_teachers() -> None:

@@ -9,8 +9,6 @@ import torch
 
 from emsyolo.app import build_detector
 from emsyolo.evaluator.bytes_kept import bytes_kept
-from emsyolo.layer.multistep import MultiStep
-from emsyolo.layer.spike_conv import SpikeConv2d
 from emsyolo.neuron.lif import LIF
 from emsyolo.neuron.memory import set_memory
 
@@ -48,22 +46,16 @@ def test_published_size_fits_its_bounds() -> None:
         assert bytes_kept(detector, lambda: detector(torch.rand(1, 1, 3, 320, 320))) <= bound
 
 
-def test_a_packed_convolution_has_a_bias_and_groups_too() -> None:
-    torch.manual_seed(0)
-    x = torch.randn(3, 2, 4, 6, 5, dtype=torch.float64)
-    gradients = []
-    layers = MultiStep(LIF(), SpikeConv2d(4, 6, 3, stride=2, padding=1, groups=2).double())
-    for pack in (False, True):
-        layers[0].reset()
-        layers[0].pack = pack
-        layers.zero_grad()
-        leaf = x.clone().requires_grad_()
-        layers(leaf).square().sum().backward()
-        gradients.append([leaf.grad, *(p.grad.clone() for p in layers.parameters())])
-    for plain, packed in zip(*gradients, strict=True):
-        assert torch.equal(plain, packed)
-
-
 def test_unknown_memory_is_refused() -> None:
     with pytest.raises(ValueError, match="memory is 'less'; expected one of plain, packed, recompute"):
         set_memory(build_detector("ems_small", 3, 2), "less")  # type: ignore[arg-type]
+
+
+def test_every_network_can_be_recomputed_or_refuses() -> None:
+    for model in ("ems_resnet10", "spiking_yolov3"):
+        detector = build_detector(model, 3, 2, ["model.width=0.125", "memory=recompute"])
+        assert any(getattr(one, "recompute", False) for one in detector.modules())
+    usual = build_detector("ems_resnet10", 3, 2, ["model.width=0.125"])
+    assert not any(getattr(one, "recompute", False) for one in usual.modules())
+    with pytest.raises(ValueError, match="memory=recompute: this network is not built of stages"):
+        set_memory(torch.nn.Sequential(LIF()), "recompute")

@@ -126,3 +126,44 @@ def test_a_copy_carries_no_potentials() -> None:
         copied = copy.deepcopy(detector)
     assert all(not isinstance(value, torch.Tensor) for one in take(copied).values.values() for value in one.values())
     assert any(isinstance(value, torch.Tensor) for one in take(detector).values.values() for value in one.values())
+
+
+def test_ranges_of_steps_are_read_out_as_their_means() -> None:
+    torch.manual_seed(0)
+    detector, frames = silu_detector(4).eval(), torch.rand(4, 2, 3, 64, 96)
+    ranges = [range(1), range(2), range(1, 3), range(2, 4)]
+    with torch.no_grad():
+        together, _ = detector.run(frames, read_out=ranges)
+        detector.T = 1
+        state, steps = None, []
+        for t in range(4):
+            maps, state = detector.run(frames[t : t + 1], state)
+            steps.append(maps)
+    assert len(together.maps[0]) == 2 * len(ranges)
+    for found, steps_read in zip(together.split(len(ranges)), ranges, strict=True):
+        for level, mine in enumerate(found.maps):
+            torch.testing.assert_close(mine, torch.stack([steps[t].maps[level] for t in steps_read]).mean(dim=0))
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 16])
+def test_steps_in_chunks_are_the_same(chunk: int) -> None:
+    torch.manual_seed(0)
+    detector, frames = silu_detector(4).eval(), torch.rand(4, 1, 3, 64, 64)
+    ranges = [range(2), range(1, 3), range(4)]
+    with torch.no_grad():
+        whole, after = detector.run(frames, read_out=ranges)
+        detector.chunk = chunk
+        parts, also = detector.run(frames, read_out=ranges)
+    for mine, other in zip(parts.maps, whole.maps, strict=True):
+        torch.testing.assert_close(mine, other)
+    for module, memories in after.values.items():
+        for name, value in memories.items():
+            torch.testing.assert_close(also.values[module][name], value)
+
+
+@pytest.mark.parametrize(
+    "ranges", [[], [range(3)], [range(2), range(1)], [range(1, 1)], [range(-1, 1)], [range(0, 2, 2)]]
+)
+def test_ranges_outside_the_steps_are_refused(ranges: list[range]) -> None:
+    with pytest.raises(ValueError, match=r"read_out is .*; expected ranges within the 2 steps, their ends in order"):
+        silu_detector().run(torch.rand(1, 1, 3, 64, 64), read_out=ranges)

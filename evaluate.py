@@ -11,7 +11,7 @@ from emsyolo.app.run import check_words, run
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
 def main(cfg: DictConfig) -> float | None:
     """Compose, load, measure."""
-    from emsyolo.app.evaluate import evaluate  # here, for torch takes seconds that a message need not wait for
+    from emsyolo.app.evaluate import evaluate  # here: torch takes seconds, for which a message need not wait
 
     return run(evaluate, cfg)
 

@@ -11,7 +11,7 @@ from emsyolo.app.run import check_words, run
 @hydra.main(version_base="1.3", config_path="conf", config_name="export")
 def main(cfg: DictConfig) -> None:
     """Compose, load, write."""
-    from emsyolo.app.export import export  # here, for torch takes seconds that a message need not wait for
+    from emsyolo.app.export import export  # here: torch takes seconds, for which a message need not wait
 
     run(export, cfg)
 

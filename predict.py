@@ -11,7 +11,7 @@ from emsyolo.app.run import check_words, run
 @hydra.main(version_base="1.3", config_path="conf", config_name="predict")
 def main(cfg: DictConfig) -> None:
     """Compose, load, detect."""
-    from emsyolo.app.predict import predict  # here, for torch takes seconds that a message need not wait for
+    from emsyolo.app.predict import predict  # here: torch takes seconds, for which a message need not wait
 
     run(predict, cfg)
 

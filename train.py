@@ -11,7 +11,7 @@ from emsyolo.app.run import check_words, run
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg: DictConfig) -> float | None:
     """Compose, train, measure."""
-    from emsyolo.app.train import train  # here, for torch takes seconds that a message need not wait for
+    from emsyolo.app.train import train  # here: torch takes seconds, for which a message need not wait
 
     return run(train, cfg)
 

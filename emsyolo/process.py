@@ -10,7 +10,7 @@ RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # as Light
 
 
 def process_rank() -> int:
-    """The number of this process: as Lightning knows it, or as torchrun or SLURM say it; 0 alone."""
+    """The number of this process: as Lightning knows it, or as torchrun or SLURM say it; else 0."""
     known = getattr(rank_zero_only, "rank", None)
     if known is not None:
         return int(known)

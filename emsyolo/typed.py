@@ -45,7 +45,7 @@ def in_hydra(value: object) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, list | tuple):
-        return f"[{','.join(in_hydra(one) for one in value)}]"
+        return f"[{','.join(in_hydra(item) for item in value)}]"
     if isinstance(value, str | Path):
         text = str(value)
         return text if _PLAIN.fullmatch(text) and not _means_more(text) else _quoted(text)
@@ -67,7 +67,7 @@ def _quoted(text: str) -> str:
     # ${ would be looked up in the config.
     text = _INTERPOLATION.sub(lambda found: f"{2 * found[1]}\\${{", text)
     mark = "'" if '"' in text and "'" not in text else '"'
-    # In Hydra's grammar a backslash counts as one before a quote alone, the closing one included.
+    # In Hydra's grammar a backslash counts as one only before a quote, the closing one included.
     before = re.compile(rf"(\\*)({mark}|\Z)")
     inside = before.sub(lambda found: 2 * found[1] + (f"\\{mark}" if found[2] else ""), text)
     return f"{mark}{inside}{mark}"

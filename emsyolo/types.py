@@ -120,7 +120,7 @@ class Layout(Protocol):
         """See the class."""
 
     def candidates(self, maps: Sequence[Tensor]) -> Candidates:
-        """All boxes and scores, in one order that depends on the maps' sizes alone."""
+        """All boxes and scores, in one order that depends only on the maps' sizes."""
 
     def class_rows(self) -> Tensor:
         """The channels of each level's linear map that belong to a class, `[K, R]` int64."""
@@ -152,8 +152,8 @@ class HeadMaps:
         return self.layout.candidates(self.maps)
 
     def split(self, parts: int) -> list[HeadMaps]:
-        """The maps of each of so many read-outs, which lie one after the other along N."""
-        levels = zip(*(one.chunk(parts) for one in self.maps), strict=True)
+        """The maps of each of `parts` read-outs, which lie one after the other along N."""
+        levels = zip(*(level.chunk(parts) for level in self.maps), strict=True)
         return [replace(self, maps=level) for level in levels]
 
 

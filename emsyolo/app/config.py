@@ -112,7 +112,7 @@ def newest_run(runs_dir: Path, dataset: str, model: str | None, file: str) -> Pa
 def typed_paths(overrides: Sequence[str]) -> list[tuple[str, str]]:
     """What was typed: the dotted path of each word, and the sign (`+`, `~` or nothing) before it."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    paths = [one.key_or_group.replace("/", ".").split("@")[0] for one in parsed]
+    paths = [override.key_or_group.replace("/", ".").split("@")[0] for override in parsed]
     return [(path, "~" if p.is_delete() else "+" if p.is_add() else "") for path, p in zip(paths, parsed, strict=True)]
 
 
@@ -247,7 +247,7 @@ def _temporary() -> tempfile.TemporaryDirectory[str]:
 
 
 def log_file(path: str) -> str:
-    """The log of a training, which the first process alone writes. A resolver of OmegaConf."""
+    """The log of a training, which only the first process writes. A resolver of OmegaConf."""
     return path if first_process() else os.devnull
 
 

@@ -69,7 +69,7 @@ def conversion_config(weights: Weights, settings: Conversion, T: int) -> dict[st
 
 def error_report(spiking: Detector, ann: Detector, frames: Tensor, out: Path) -> list[dict[str, Any]]:
     """The error of every layer, as rows for `metrics.json`; writes `errors.csv` and `errors.png`, prints a table."""
-    errors = [asdict(one) for one in layer_errors(spiking, ann, [frames], spiking.T)]
+    errors = [asdict(layer_error) for layer_error in layer_errors(spiking, ann, [frames], spiking.T)]
     with written_whole(out / "errors.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(errors[0]))
         writer.writeheader()
@@ -83,7 +83,7 @@ def _calibration(data: DataModule, images: int, device: torch.device) -> list[Te
     """Frames of training images as they are evaluated, in batches `[1, N, C, H, W]`."""
     frames: list[Tensor] = []
     for batch in data.calibration_loader():
-        frames.append(batch.frames[:, : images - sum(one.shape[1] for one in frames)].to(device))
-        if sum(one.shape[1] for one in frames) >= images:
+        frames.append(batch.frames[:, : images - sum(frame.shape[1] for frame in frames)].to(device))
+        if sum(frame.shape[1] for frame in frames) >= images:
             break
     return frames

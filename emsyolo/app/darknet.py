@@ -81,19 +81,19 @@ def stated_size(sections: list[Section], path: Path) -> list[int]:
 def stated_anchors(sections: list[Section], path: Path, classes: int) -> list[list[list[float]]] | None:
     """The anchors of each `[yolo]` section, small stride first, px; None where the file states none.
 
-    The published yolov3-tiny.cfg has `mask = 0,1,2` at stride 16, but its weights were trained with 1,2,3: it alone,
+    The published yolov3-tiny.cfg has `mask = 0,1,2` at stride 16, but its weights were trained with 1,2,3: only it,
     known by its anchors and its 80 classes, is read so, and a warning says it.
 
     Raises:
         ValueError: anchors or masks that are no numbers or do not fit each other, or another number of classes.
     """
     levels = []
-    for section in reversed([one for one in sections if one["type"] == "yolo"]):
+    for section in reversed([section for section in sections if section["type"] == "yolo"]):
         if "anchors" not in section:
             return None
         try:
-            sides = [float(one) for one in section["anchors"].split(",")]
-            mask = [int(one) for one in section["mask"].split(",")] if "mask" in section else range(len(sides) // 2)
+            sides = [float(word) for word in section["anchors"].split(",")]
+            mask = [int(word) for word in section["mask"].split(",")] if "mask" in section else range(len(sides) // 2)
             stated = int(section.get("classes", classes))
             pairs = [[sides[2 * i], sides[2 * i + 1]] for i in mask if i >= 0]
         except (ValueError, IndexError) as error:
@@ -105,8 +105,8 @@ def stated_anchors(sections: list[Section], path: Path, classes: int) -> list[li
             raise ValueError(f"{path}, [yolo]: classes={stated}, but the .names file has {classes}; expected as many")
         levels.append((list(mask), sides, pairs))
     if levels and classes == 80 and levels[0][0] == [0, 1, 2] and levels[0][1] == PUBLISHED_ANCHORS:
-        log.warning("%s: the anchors 1,2,3 are used at stride 16 in place of mask = 0,1,2, for the published weights "
-                    "were trained with them; for weights of your own type model.anchors=", path)  # fmt: skip
+        log.warning("%s: the anchors 1,2,3 are used at stride 16 in place of mask = 0,1,2, because the published "
+                    "weights were trained with them; for weights of your own type model.anchors=", path)  # fmt: skip
         levels[0] = ([1, 2, 3], PUBLISHED_ANCHORS, [PUBLISHED_ANCHORS[2 * i : 2 * i + 2] for i in (1, 2, 3)])
     return [pairs for _, _, pairs in levels] or None
 
@@ -123,8 +123,8 @@ def _in_file_order(detector: Detector) -> list[tuple[nn.Conv2d, nn.BatchNorm2d |
             assert isinstance(conv, nn.Conv2d)
             layers.append((conv, None))
             continue
-        found = [one for one in layer.modules() if isinstance(one, nn.Conv2d)]
-        norms = [one for one in layer.modules() if isinstance(one, nn.BatchNorm2d)]
+        found = [module for module in layer.modules() if isinstance(module, nn.Conv2d)]
+        norms = [module for module in layer.modules() if isinstance(module, nn.BatchNorm2d)]
         if found:
             layers.append((found[0], norms[0] if norms else None))
     return layers

@@ -97,7 +97,7 @@ def _frames(cfg: DictConfig) -> Tensor:
     try:
         data = data_of(cfg)
         samples = [data.val[i] for i in range(min(IMAGES, len(data.val)))]
-        return collate([data.fit(one) for one in samples]).frames.float() / 255
+        return collate([data.fit(sample) for sample in samples]).frames.float() / 255
     except (OSError, ValueError) as error:
         log.info("no validation images (%s): the graph is compared on noise", str(error).splitlines()[0])
         torch.manual_seed(0)

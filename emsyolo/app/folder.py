@@ -1,4 +1,4 @@
-"""Folders for what a task writes, each for one task alone."""
+"""Folders for what a task writes, each for only one task."""
 
 from __future__ import annotations
 

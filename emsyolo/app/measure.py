@@ -100,7 +100,7 @@ def measure(
     passes.detector.eval()
     seen = _looked_at(passes, data, postprocess, drawing or Drawing())
     last = passes.times[-1]
-    activities = {t: one.report(**energy.prices) for t, one in passes.activities().items()}
+    activities = {t: value.report(**energy.prices) for t, value in passes.activities().items()}
     metrics = {
         **seen.evaluators[last].compute(),
         **event_metrics(seen.evaluators[last], data, seen.rates),
@@ -140,7 +140,7 @@ def _looked_at(passes: Passes, data: DataModule, postprocess: Postprocess, drawi
         frames = batch.frames.to(device)
         example = frames[:, :1] if example is None else example
         maps = passes.maps(frames)
-        found = {t: [one.cpu() for one in postprocess(maps[t])] for t in read_outs}
+        found = {t: [detections.cpu() for detections in postprocess(maps[t])] for t in read_outs}
         for t, detections in found.items():
             evaluators[t].update(detections, batch.samples)
         choice.add(batch, found)
@@ -156,7 +156,7 @@ def _by_time(
     """`by_T`, and `ann` and `steps_to`, where there is something of the kind."""
     if len(evaluators) == 1:
         return {}
-    scores = {t: {key: one[key] for key in SCORES} for t, one in ((t, e.compute()) for t, e in evaluators.items())}
+    scores = {t: {key: row[key] for key in SCORES} for t, row in ((t, e.compute()) for t, e in evaluators.items())}
     errors = passes.map_errors()
     by_time = {}
     for t in passes.times:

@@ -139,7 +139,7 @@ class Simulated:
         """See `Passes`."""
         convolutions = dict(self.detector.head.maps.named_children()).keys()
         maps = {f"head.maps.{name}" for name in convolutions}
-        alone = any(getattr(one, "at_once", False) for one in self.detector.modules())
+        alone = any(getattr(module, "at_once", False) for module in self.detector.modules())
         return until(self._meters, maps=maps, alone=alone)
 
     def map_errors(self) -> dict[int, float]:

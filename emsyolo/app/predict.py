@@ -41,7 +41,7 @@ ALONG_TIME = {**dict.fromkeys(RECORDINGS, predict_stream), **dict.fromkeys(VIDEO
 def sources_of(value: Any) -> list[str]:
     """What was typed as `source`: a path, or a list of them."""
     values = list(value) if OmegaConf.is_list(value) else [value]
-    texts = ["" if one is None else str(one).strip() for one in values]  # 0 is typed as a number
+    texts = ["" if item is None else str(item).strip() for item in values]  # 0 is typed as a number
     if not texts or not all(texts):
         raise ValueError(f"source={value}: expected an image, a folder of images, a video or a recording")
     return texts
@@ -109,10 +109,10 @@ def samples_of(paths: list[Path]) -> Iterator[Sample]:
 def predict(asked: Asked) -> None:
     """Detect in images, a video or along a recording; write pictures and `predictions.json`."""
     cfg = asked.cfg
-    sources = [Path(one) for one in sources_of(cfg.source)]
+    sources = [Path(path) for path in sources_of(cfg.source)]
     source = sources[0]
     along_time = ALONG_TIME.get(source.suffix.lower()) if len(sources) == 1 else None
-    paths = [] if along_time else list(dict.fromkeys(path for one in sources for path in image_paths(one)))
+    paths = [] if along_time else list(dict.fromkeys(path for source in sources for path in image_paths(source)))
     weights = find_checkpoint(asked)
     cfg = with_checkpoint(asked, weights)
     if not along_time and "representation" in cfg.dataset:

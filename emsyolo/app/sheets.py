@@ -35,7 +35,7 @@ IMAGES_BY_TIME = 4
 
 
 class Choice:
-    """Images spread over a set, for the first may all be of one recording, with what was found on them.
+    """Images spread over a set (the first may all be of one recording), with what was found on them.
 
     Args:
         length: of the set.
@@ -70,7 +70,7 @@ class Choice:
         contact_sheet(
             out / "detections.png",
             [page for page, found, _ in self._rows for _ in found],
-            [one for _, found, _ in self._rows for one in found],
+            [detections for _, found, _ in self._rows for detections in found],
             [targets for _, found, targets in self._rows for _ in found],
             class_names,
             score_threshold=self._drawing.score_threshold,

@@ -82,11 +82,11 @@ def predict_stream(cfg: DictConfig, detector: Detector, class_names: list[str], 
 
 def _speed(answers: list[Answer], hop_us: int) -> dict[str, Any]:
     """Latency, and whether 95 of 100 answers are there before the next is due; the first, which warms up, left out."""
-    latencies = [one.latency_s for one in answers[1:] or answers]
+    latencies = [answer.latency_s for answer in answers[1:] or answers]
     p50, p95 = (np.percentile(latencies, [50, 95]) * 1000).tolist()
     return {
         "latency_ms": {"p50": p50, "p95": p95},
-        "events_per_s": sum(one.events for one in answers[1:] or answers) / sum(latencies),
+        "events_per_s": sum(answer.events for answer in answers[1:] or answers) / sum(latencies),
         "hop_ms": hop_us / 1000,
         "real_time": p95 <= hop_us / 1000,
     }
@@ -100,4 +100,4 @@ def _found(
         {"id": i, "file_name": source.name, "t_us": one.end_us, "height": sensor_hw[0], "width": sensor_hw[1]}
         for i, one in enumerate(answers)
     ]
-    return images, [row for i, one in enumerate(answers) for row in coco_results(i, one.detections)]
+    return images, [row for i, answer in enumerate(answers) for row in coco_results(i, answer.detections)]

@@ -31,7 +31,7 @@ def check_trusted(config: Any, path: Path, conf: Path) -> None:
     Raises:
         ValueError: names the file, the key and the value.
     """
-    own = {one.strip() for one in os.environ.get(TRUST, "").split(",") if one.strip()}
+    own = {word.strip() for word in os.environ.get(TRUST, "").split(",") if word.strip()}
     _check(config, path, "config", known_targets(conf) | own, 0)
 
 

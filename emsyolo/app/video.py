@@ -108,7 +108,7 @@ class _Writer:
         rate = self._source.average_rate or 25
         if self._out is None:
             self._out = self._target.add_stream("libx264", rate=rate)
-            # The codec takes even sides alone.
+            # The codec takes only even sides.
             self._out.width, self._out.height = pixels.shape[2] // 2 * 2, pixels.shape[1] // 2 * 2
             self._out.pix_fmt = "yuv420p"
             self._out.codec_context.time_base = self._source.time_base

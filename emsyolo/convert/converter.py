@@ -68,7 +68,7 @@ class Conversion:
 
 def is_conventional(detector: nn.Module) -> bool:
     """Whether a detector has activations that can be converted."""
-    return any(isinstance(one, ACTIVATIONS) for one in detector.modules())
+    return any(isinstance(module, ACTIVATIONS) for module in detector.modules())
 
 
 def convert(
@@ -94,8 +94,8 @@ def convert(
     """
     settings = settings or Conversion()
     spiking, activations = _folded(detector)
-    for name, one in activations.items():
-        _rule(name, one, settings.rule)  # refused before the calibration, which takes long
+    for name, value in activations.items():
+        _rule(name, value, settings.rule)  # refused before the calibration, which takes long
     scales = calibration.calibrate(
         spiking,
         activations,
@@ -140,7 +140,9 @@ def _folded(detector: Detector) -> tuple[Detector, dict[str, nn.Module]]:
     spiking.T = 1
     fold_normalisation(spiking)
     _refuse(spiking)
-    activations: dict[str, nn.Module] = {n: one for n, one in spiking.named_modules() if isinstance(one, ACTIVATIONS)}
+    activations: dict[str, nn.Module] = {
+        n: module for n, module in spiking.named_modules() if isinstance(module, ACTIVATIONS)
+    }
     if not activations:
         raise ValueError("the detector has no ReLU, leaky ReLU or quantised activation; expected one trained as an ANN")
     return spiking, activations
@@ -181,7 +183,9 @@ def _rule(name: str, activation: nn.Module, rule: integrate.Rule) -> integrate.R
 def _refuse(network: nn.Module) -> None:
     """Refuse what the conversion does not know."""
     known = (*CONVOLUTIONS, *ACTIVATIONS, *LINEAR, nn.MaxPool2d)
-    neurons = [f"{name} ({type(one).__name__})" for name, one in network.named_modules() if isinstance(one, BaseNode)]
+    neurons = [
+        f"{name} ({type(module).__name__})" for name, module in network.named_modules() if isinstance(module, BaseNode)
+    ]
     unknown = neurons or [
         f"{name} ({type(module).__name__})"
         for name, module in network.named_modules()
@@ -223,7 +227,7 @@ def _scale_weights(
     constants = {name: _Constant(scales[name]) for name in activations}
     for name, constant in constants.items():
         _replace(network, name, constant)
-    convolutions = {name: one for name, one in network.named_modules() if isinstance(one, CONVOLUTIONS)}
+    convolutions = {name: module for name, module in network.named_modules() if isinstance(module, CONVOLUTIONS)}
     seen: dict[str, list[Tensor]] = {name: [] for name in convolutions}
     current = 0.0
 

@@ -71,7 +71,7 @@ def parts(
     exact = activation(z)
     clipped = exact.clamp(-1, 1)
     potential = z * steps + start
-    up, down = ((one + 1e-5).floor().clamp(0, steps) for one in (potential, -slope * potential))  # 1e-5: rounding
+    up, down = ((x + 1e-5).floor().clamp(0, steps) for x in (potential, -slope * potential))  # 1e-5: rounding
     on_grid = (up - down) / steps
     return clipped - exact, on_grid - clipped, rate - on_grid
 
@@ -94,7 +94,7 @@ def layer_errors(
         ValueError: no batch.
     """
     spiking.T = steps
-    nodes = {name: one for name, one in spiking.named_modules() if isinstance(one, IF)}
+    nodes = {name: module for name, module in spiking.named_modules() if isinstance(module, IF)}
     totals = {name: dict.fromkeys((field.name for field in fields(LayerError)[1:]), 0.0) for name in nodes}
     count = 0
     for frames in batches:

@@ -11,7 +11,7 @@ class AccumulatedMaxPool(base.MemoryModule):
     """Max-pooling of what has arrived so far: `y[t] = max(S[t]) - max(S[t-1])`, S the sum over time.
 
     The mean over time of its output is the maximum of the means, which plain max-pooling at each step misses (it gives
-    the mean of the maxima); the law that the error falls as 1/T holds with this rule alone. Of spikes it gives spikes:
+    the mean of the maxima); the law that the error falls as 1/T holds only with this rule. Of spikes it gives spikes:
     the sums move by at most one. Rueckauer et al., Frontiers in Neuroscience 2017, section 2.2.5, gate by the same
     sums. Keeps sums between calls.
 

@@ -2,7 +2,7 @@
 
 Each is a frozen dataclass, called with a sample and `draw`, which gives another random sample of the data set (only
 Mosaic asks for one). Each gives a new sample, leaves its input untouched, takes frames `[T0, C, H, W]` uint8 of any T0
-(all of them change in the same way), and draws from torch's global generator alone.
+(all of them change in the same way), and draws only from torch's global generator.
 
 Letterbox and Stretch keep the way back to the original image (`scale_wh`, `offset_xy`); the random changes do not, for
 training needs none.
@@ -176,7 +176,7 @@ class Flip:
 class Turn:
     """Turns by a random number of quarters, for views from above, which have no up: exact in pixels and boxes.
 
-    A frame that is not square is turned by halves alone, so that it keeps its size.
+    A frame that is not square is turned only by halves, so that it keeps its size.
 
     Attributes:
         p: how often; of these, one in four (of halves: one in two) stays as it was.

@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 
 log = logging.getLogger(__name__)
 
-TOLERANCE_PX = 0.5  # files round their coordinates: a box may reach so far outside before it is worth a word
+TOLERANCE_PX = 0.5  # annotation files round coordinates; overshoot up to this is clipped without a warning
 
 
 def report_left_out(reasons: Mapping[Path, str], total: int, name: str) -> None:

@@ -46,7 +46,7 @@ class Coco(ImageDataset):
         images: folder of the images, within the root.
         json: annotation file, within the root.
         class_names: order of the labels, if it is not to be the file's; has every category that occurs.
-        limit: only the first so many images of the file.
+        limit: number of images of the file, from the first on.
         verify: whether all images are read whole when the set is opened, see `verify.image_headers`.
         max_bad: share of the annotations that may be left out.
         encoding: of the file, where it is not UTF-8 and has no byte order mark.
@@ -76,12 +76,12 @@ class Coco(ImageDataset):
         ledger, of_images = Ledger(called, max_bad), Ledger(called, max_bad, of="images")
         content = read_coco(file, class_names, ledger, of_images, limit=limit, encoding=encoding)
         found: dict[Path, Listed] = {}
-        for one in content.images:
-            path = _path_of(one, root, folder, of_images, file)
+        for image in content.images:
+            path = _path_of(image, root, folder, of_images, file)
             if path is not None:
                 if path in found:
                     of_images.note(TWO_IDS, path)
-                found[path] = one if path not in found else found[path].joined(one)
+                found[path] = image if path not in found else found[path].joined(image)
         headers = image_headers(list(found), called, verify)
         records = _records(found, headers, of_images)
         of_images.close(content.listed)
@@ -212,7 +212,7 @@ def read_coco(
         class_names: order of the labels; None: that of the file's categories.
         ledger: takes the annotations that are left out.
         of_images: takes the images that are left out.
-        limit: only the first so many images.
+        limit: number of images, from the first on.
         encoding: see `read_text`.
 
     Raises:
@@ -231,7 +231,7 @@ def read_coco(
         key: Listed(key, place if numbered else key, entry["file_name"], size_hw, Marks(), t_us)  # type: ignore[arg-type]
         for place, (key, (entry, size_hw, t_us)) in enumerate(images.items())
     }
-    label_of = {one: label for label, one in enumerate(names)}
+    label_of = {name: label for label, name in enumerate(names)}
     for place, one in enumerate(content["annotations"]):
         try:
             _enter(one, listed, categories, label_of, ledger, file)

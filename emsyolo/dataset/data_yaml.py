@@ -160,10 +160,10 @@ def _names(settings: dict[str, Any], file: Path) -> list[str]:
     if not isinstance(names, list) or not names:
         raise ValueError(f"{file}: names={shown(names)}; expected a list, or numbers from 0 on with a name each")
     try:
-        found = [class_name(one, f"names[{i}]") for i, one in enumerate(names)]
+        found = [class_name(name, f"names[{i}]") for i, name in enumerate(names)]
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
-    twice = sorted({one for one in found if found.count(one) > 1}) if len(set(found)) < len(found) else []
+    twice = sorted({name for name in found if found.count(name) > 1}) if len(set(found)) < len(found) else []
     if twice:
         raise ValueError(f"{file}: names has {shown(twice)} more than once; expected a name for each class")
     return found

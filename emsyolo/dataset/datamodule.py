@@ -25,7 +25,7 @@ def mixed_seed(*numbers: int) -> int:
 
 
 class Augmented(Dataset[Sample]):
-    """A data set behind transforms: a sample depends on seed, epoch and index alone, whatever worker makes it.
+    """A data set behind transforms: a sample depends only on seed, epoch and index, whatever worker makes it.
 
     Args:
         dataset: raw samples.
@@ -103,7 +103,7 @@ class EpochSampler(Sampler[Key]):
 def collate(samples: Iterable[Sample]) -> Batch:
     """Samples of equal size as one batch, frames `[T0, N, C, H, W]`.
 
-    The targets are views of three tensors, for a worker hands every separate tensor over as an open file.
+    The targets are views of three tensors, because a worker hands every separate tensor over as an open file.
 
     Raises:
         ValueError: frames of different shapes.
@@ -175,7 +175,7 @@ class DataModule:
     ) -> None:
         if not name.isprintable() or not name.strip(". ") or set(name) & set("/\\\\:"):
             raise ValueError(
-                f"dataset.name={name!r}: expected a name that a folder can have, for runs lie in one of it"
+                f"dataset.name={name!r}: expected a name that a folder can have, since runs lie in one of that name"
             )
         for key, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if value < 1:

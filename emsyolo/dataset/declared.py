@@ -59,7 +59,7 @@ def stored_boxes(
         upright: the set was annotated on images turned by their EXIF data.
 
     Raises:
-        ValueError: an image that is not the one that was annotated; the message is the reason alone.
+        ValueError: an image that is not the one that was annotated; the message is only the reason.
     """
     boxes, actual = stated.boxes_xyxy, header.size_hw
     shown = turned_size(actual, header.orientation) if upright else actual

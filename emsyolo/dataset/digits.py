@@ -46,7 +46,7 @@ def scans(split: str, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.in
 
 
 def scene_at(index: int, split: str, *, seed: int = 0, size_hw: tuple[int, int] = (96, 128)) -> Scene:
-    """One scene of a split, which depends on these arguments alone."""
+    """One scene of a split, which depends only on these arguments."""
     rng = np.random.default_rng([VERSION, seed, list(SCENES).index(split), index])
     return scene(rng, *scans(split, seed), size_hw)
 
@@ -62,7 +62,7 @@ class Digits(ImageDataset):
         split: `train` or `test`.
         seed: of the scenes and of the split of the scans; figures compare only for equal seeds.
         size_hw: height and width of a scene, px.
-        limit: only the first so many scenes.
+        limit: number of scenes, from the first on.
 
     Raises:
         ValueError: an unknown split, a limit below 1, or scenes smaller than the largest digit.
@@ -102,10 +102,10 @@ def _progress(count: int, split: str) -> Iterable[int]:
 def _pack(scenes: list[Scene]) -> dict[str, NDArray]:
     """Scenes as arrays: images `[S, 3, H, W]`, and the boxes of all scenes one after the other."""
     return {
-        "images": np.stack([one.image.transpose(2, 0, 1) for one in scenes]),
-        "counts": np.array([len(one.digits) for one in scenes]),
-        "boxes_xyxy": np.concatenate([one.boxes_xyxy for one in scenes]),
-        "digits": np.concatenate([one.digits for one in scenes]),
+        "images": np.stack([scene.image.transpose(2, 0, 1) for scene in scenes]),
+        "counts": np.array([len(scene.digits) for scene in scenes]),
+        "boxes_xyxy": np.concatenate([scene.boxes_xyxy for scene in scenes]),
+        "digits": np.concatenate([scene.digits for scene in scenes]),
     }
 
 

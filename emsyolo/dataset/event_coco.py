@@ -31,7 +31,7 @@ class EventCoco(EventDataset):
         recordings: folder of the recordings, within the root.
         json: annotation file, within the root.
         class_names: order of the labels, if it is not to be the file's.
-        limit: only the first so many images of the file.
+        limit: number of images of the file, from the first on.
         max_bad: share of the annotations that may be left out.
         encoding: of the file, where it is not UTF-8 and has no byte order mark.
         options: of `EventDataset`.

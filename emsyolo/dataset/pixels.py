@@ -28,7 +28,7 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 def formats() -> list[str]:
     """Those of `FORMATS` that this Pillow reads."""
     Image.init()
-    return [one for one in FORMATS if one in Image.OPEN]
+    return [kind for kind in FORMATS if kind in Image.OPEN]
 
 
 def read_image(path: Path, *, upright: bool = False) -> Tensor:

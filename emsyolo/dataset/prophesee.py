@@ -44,7 +44,7 @@ class Prophesee(EventDataset):
         sensor_hw: height and width of the sensor where a recording does not say, px.
         box_filter: boxes that are not to be trained on are dropped; None keeps all.
         check: read every recording through once, and leave out those that are damaged anywhere.
-        limit: only the first so many samples.
+        limit: number of samples, from the first on.
         options: of `EventDataset`.
 
     Raises:
@@ -68,7 +68,7 @@ class Prophesee(EventDataset):
         folder = split_folder(Path(root), split)
         if class_names is None:
             raise ValueError(
-                f"dataset.class_names is not given, and {folder} has class numbers alone; type the names in their "
+                f"dataset.class_names is not given, and {folder} has only class numbers; type the names in their "
                 "order, for example dataset.class_names=[car,pedestrian]"
             )
         name = f"{Path(root).name}/{split}"
@@ -115,8 +115,8 @@ def _pairs(folder: Path, name: str, sensor_hw: tuple[int, int], check: bool) -> 
     boxes = {path.name.removesuffix(BOXES): path for path in sorted(folder.rglob(f"*{BOXES}"))}
     if not recordings:
         raise FileNotFoundError(f"{folder}: looked for *{RECORDING} and found none; {LAYOUT}")
-    reasons = {f"{one}{BOXES}": "no recording" for one in sorted(boxes.keys() - recordings.keys())}
-    reasons |= {f"{one}{RECORDING}": "no box file" for one in sorted(recordings.keys() - boxes.keys())}
+    reasons = {f"{key}{BOXES}": "no recording" for key in sorted(boxes.keys() - recordings.keys())}
+    reasons |= {f"{key}{RECORDING}": "no box file" for key in sorted(recordings.keys() - boxes.keys())}
     pairs = []
     shared = sorted(recordings.keys() & boxes.keys())
     hidden = len(shared) < PROGRESS_FROM and not check

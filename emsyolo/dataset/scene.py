@@ -1,4 +1,4 @@
-"""One scene of handwritten digits, from a generator of random numbers alone."""
+"""One scene of handwritten digits, from nothing but a generator of random numbers."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def digits_dvs(
         root: folder of the recordings.
         split: `train` or `test`.
         seed: of the recordings; figures compare only for equal seeds.
-        limit: only the first so many windows; recordings beyond them are not made.
+        limit: number of windows, from the first on; recordings beyond them are not made.
         options: of `Prophesee`.
 
     Raises:
@@ -54,7 +54,7 @@ def nmnist_scenes(
         cache: folder of the scenes.
         split: `train` or `test`.
         seed: of the scenes; figures compare only for equal seeds.
-        limit: only the first so many windows; scenes beyond them are not made.
+        limit: number of windows, from the first on; scenes beyond them are not made.
         options: of `Prophesee`.
 
     Raises:

@@ -62,7 +62,7 @@ def examine(path: Path, *, decode: bool = True) -> Header:
         decode: False trusts the header.
 
     Raises:
-        ValueError: missing, damaged or no image; the message is the reason alone.
+        ValueError: missing, damaged or no image; the message is only the reason.
     """
     opened = False
     try:
@@ -107,7 +107,7 @@ def image_headers(paths: Sequence[Path], name: str, verify: str = "once") -> dic
         paths: image files.
         name: what the message calls the data set.
         verify: `once` reads every file whole and remembers what it found, by path, size and time of change, in the
-            user's cache; `always` does not look there; `never` reads headers alone.
+            user's cache; `always` does not look there; `never` reads only headers.
 
     Raises:
         ValueError: an unknown `verify`.
@@ -181,10 +181,10 @@ class _Memory:
 
     def keep(self, found: dict[Path, Header | str]) -> None:
         """Remember what was found; a cache that cannot be written costs the time of the next check."""
-        for path, one in found.items():
+        for path, value in found.items():
             stamp = _stamp(path)
             if stamp is not None:
-                self._entries[str(path.absolute())] = [*stamp, one if isinstance(one, str) else astuple(one)]
+                self._entries[str(path.absolute())] = [*stamp, value if isinstance(value, str) else astuple(value)]
         try:
             with written_whole(self._file) as temporary:
                 content = json.dumps({"folder": self._folder, "images": self._entries})

@@ -52,10 +52,10 @@ class VOC(ImageDataset):
     Args:
         root: folder of the data set.
         image_sets: folder within the root, a slash, and the set: `VOCdevkit/VOC2007/trainval` means the images that
-            `VOCdevkit/VOC2007/ImageSets/Main/trainval.txt` lists; a set alone (`trainval`) is of the root itself.
+            `VOCdevkit/VOC2007/ImageSets/Main/trainval.txt` lists; one without a folder (`trainval`) is of the root.
         class_names: the label is the index; None means VOC's twenty.
         download: fetch sets that are missing, with torchvision, from the challenge's server.
-        limit: only the first so many images.
+        limit: number of images, from the first on.
         verify: whether all images are read whole when the set is opened, see `verify.image_headers`.
         max_bad: share of the objects (and of the images by their sizes) that may be left out.
         encoding: of lists and XML files that are not UTF-8 and state no other.
@@ -85,11 +85,11 @@ class VOC(ImageDataset):
             listed |= _listed(Path(root), image_set, download, encoding)
         listed = dict(first(list(listed.items()), limit))
         found = _read(listed, ledger, name, encoding)
-        total = sum(len(one.objects) + len(one.odd) for one in found.values())
+        total = sum(len(value.objects) + len(value.odd) for value in found.values())
         ledger.close(total)
         _require_known([(listed[image], one.name) for image, xml in found.items() for one in xml.objects], names)
         headers = image_headers(list(found), name, verify)
-        records = _records(found, headers, {one: label for label, one in enumerate(names)}, of_images)
+        records = _records(found, headers, {name: label for label, name in enumerate(names)}, of_images)
         of_images.close(len(headers))
         require_images(records, name, f"{root} for the {len(listed)} images of {', '.join(image_sets)}")
         refuse_shares(records, name)
@@ -143,7 +143,7 @@ def _records(
     """The records of the images that are whole and of the size that was annotated, numbered as they were listed."""
     stated = {
         image: Declared(
-            found[image].size_hw, np.array([one.box_xyxy for one in found[image].objects], float).reshape(-1, 4)
+            found[image].size_hw, np.array([box.box_xyxy for box in found[image].objects], float).reshape(-1, 4)
         )
         for image in headers
     }
@@ -157,8 +157,8 @@ def _records(
         except ValueError as error:
             of_images.leave_out(str(image), str(error))
             continue
-        labels = [label_of[one.name] for one in xml.objects]
-        difficult = [one.difficult for one in xml.objects]
+        labels = [label_of[box.name] for box in xml.objects]
+        difficult = [box.difficult for box in xml.objects]
         records.append(plain_record(place, image, headers[image].size_hw, boxes, labels, difficult=difficult))
     return records
 
@@ -171,7 +171,7 @@ def read_xml(path: Path, encoding: str | None = None) -> Annotation:
         encoding: of a file that is not UTF-8 and states no other.
 
     Raises:
-        ValueError: missing, damaged, or no VOC annotation; the message is the reason alone.
+        ValueError: missing, damaged, or no VOC annotation; the message is only the reason.
     """
     root = _tree(path, encoding)
     for element in root.iter():
@@ -259,18 +259,18 @@ def _name(line: str, images: Path, annotations: Path, index: Index) -> str:
     """The name that a line of an image set means, without folder and suffix.
 
     A line is a name, which may have blanks; a name and -1, 0 or 1, as in the sets of single classes; or the path of an
-    image, alone or before that of its XML file.
+    image, by itself or before that of its XML file.
     """
     fields = line.split()
     readings = [line]
     if len(fields) > 1:
         marked = fields[-1] in ("-1", "0", "1")
         readings += [line[: line.rindex(fields[-1])].strip(), fields[0]] if marked else [fields[0]]
-    names = [_stem(one.replace("\\", "/")) for one in readings]
-    for one in names:
-        stem = Path(one).name
-        if stem in index((images / one).parent, SUFFIXES) or stem in index((annotations / one).parent, (".xml",)):
-            return one
+    names = [_stem(reading.replace("\\", "/")) for reading in readings]
+    for name in names:
+        stem = Path(name).name
+        if stem in index((images / name).parent, SUFFIXES) or stem in index((annotations / name).parent, (".xml",)):
+            return name
     return names[1] if len(names) == 3 else names[0]
 
 
@@ -297,7 +297,7 @@ def _require_known(found: list[tuple[Path, str]], names: Sequence[str]) -> None:
     known = set(names)
     for xml, name in found:
         if name not in known:
-            occurring = sorted({one for _, one in found})
+            occurring = sorted({name for _, name in found})
             raise ValueError(
                 f"{xml}: unknown class {name!r}; expected one of {', '.join(names)}. If the data has classes "
                 f"of its own, type {typed('dataset.class_names', occurring)}"

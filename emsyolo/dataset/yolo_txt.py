@@ -37,7 +37,7 @@ class YoloTxt(ImageDataset):
         root: folder of `data.yaml`.
         split: key of `data.yaml`: `train` or `val` (or `test`).
         class_names: in place of the names in `data.yaml`; the label is the index.
-        limit: only the first so many images, by name.
+        limit: number of images, from the first on, by name.
         verify: whether all images are read whole when the set is opened, see `verify.image_headers`.
         max_bad: share of the rows that may be left out.
         max_background: share of the images that may have no label file.

@@ -57,7 +57,7 @@ class Agreement:
 
     Attributes:
         apart: the largest difference of a value of a box (px) or score that 999 of 1000 candidates keep within; the
-            last may differ by more, for a potential beside the threshold may fire in one and not the other.
+            last may differ by more, because a potential beside the threshold may fire in one and not the other.
         detections: how many the detector finds.
         alike: how many of them the graph finds, too: of the same class, IoU >= 0.99, scores within 0.01.
     """

@@ -1,4 +1,4 @@
-"""Convolutions of spikes in 8 bits, for CPUs: spikes are exact in them, so that weights alone are rounded."""
+"""Convolutions of spikes in 8 bits, for CPUs: spikes are exact in them, so that only weights are rounded."""
 
 from __future__ import annotations
 
@@ -76,7 +76,11 @@ def to_int8(network: nn.Module) -> list[str]:
     """
     if not available():
         raise ValueError("precision is int8, but this torch has no quantised convolution of oneDNN; use bf16")
-    left = {name: "no neuron directly before it" for name, one in network.named_modules() if isinstance(one, nn.Conv2d)}
+    left = {
+        name: "no neuron directly before it"
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d)
+    }
     for row, layers in network.named_modules():
         if not isinstance(layers, MultiStep):
             continue

@@ -27,12 +27,12 @@ def lowered(detector: Detector) -> Detector:
         for name, child in list(parent.named_children()):
             if is_neuron(child) or hasattr(child, "plain"):
                 setattr(parent, name, plain_form(child))
-    if not any(getattr(one, "at_once", False) for one in copied.modules()):
+    if not any(getattr(module, "at_once", False) for module in copied.modules()):
         copied.chunk = None
     return copied
 
 
 def has_state(network: nn.Module) -> bool:
     """Whether a network goes on from step to step, so that one step of it makes sense."""
-    memories = [one for one in network.modules() if getattr(one, "_memories", None)]
-    return bool(memories) and not any(getattr(one, "at_once", False) for one in network.modules())
+    memories = [module for module in network.modules() if getattr(module, "_memories", None)]
+    return bool(memories) and not any(getattr(module, "at_once", False) for module in network.modules())

@@ -1,6 +1,6 @@
 """NIR files: the network as a graph of the Neuromorphic Intermediate Representation, for other simulators and chips.
 
-SpikingJelly's own exporter traces a network and knows layers in a row alone; residual blocks add what comes in by two
+SpikingJelly's own exporter traces a network and knows only layers in a row; residual blocks add what comes in by two
 edges, which NIR does by itself. Pedersen et al., Nature Communications 2024.
 """
 
@@ -79,7 +79,7 @@ class Graph:
             return sources, size
         if hasattr(module, "paths"):
             paths = cast(Paths, module).paths()
-            ends = [self.lay(f"{name}.{path}", one, sources, size) for path, one in paths.items()]
+            ends = [self.lay(f"{name}.{path}", value, sources, size) for path, value in paths.items()]
             return [source for end, _ in ends for source in end], ends[0][1]
         if isinstance(module, nn.Conv2d):
             return self._convolution(name, module, sources, size)

@@ -73,7 +73,7 @@ class Step(nn.Module):
         return (*maps.maps, *(state.values[module][name] for module, name in self._places))
 
     def _with(self, memories: tuple[Tensor, ...]) -> State:
-        values = {module: dict(one) for module, one in self._state.values.items()}
+        values = {module: dict(memories) for module, memories in self._state.values.items()}
         for (module, name), value in zip(self._places, memories, strict=True):
             values[module][name] = value
         return replace(self._state, values=values)
@@ -144,14 +144,14 @@ def _step(network: Detector, frame: Tensor) -> Step:
 def _stepped(detector: Detector, frames: Tensor, path: Path) -> Candidates:
     """The candidates of the mean of the maps of all T steps, by the graph of one."""
     session, step = _session(path), _step(lowered(detector), frames[0])
-    memories = [one.numpy() for one in step.first]
+    memories = [memory.numpy() for memory in step.first]
     sums: list[Any] = []
     for t in range(detector.T):
         feed = frames[t if len(frames) > 1 else 0].numpy()
         found = session.run(None, {"frame": feed, **dict(zip(step.names, memories, strict=True))})
         levels, memories = found[: -len(memories)], found[-len(memories) :]
         sums = [a + b for a, b in zip(sums, levels, strict=True)] if sums else list(levels)
-    return detector.head.layout.candidates([torch.from_numpy(one / detector.T) for one in sums])
+    return detector.head.layout.candidates([torch.from_numpy(total / detector.T) for total in sums])
 
 
 def _session(path: Path) -> Any:

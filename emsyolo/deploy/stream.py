@@ -106,5 +106,5 @@ class Stream:
 
 def _mean(recent: deque[HeadMaps]) -> HeadMaps:
     """The maps averaged over the last steps, as the head does within a window."""
-    levels = zip(*(one.maps for one in recent), strict=True)
+    levels = zip(*(maps.maps for maps in recent), strict=True)
     return replace(recent[-1], maps=tuple(torch.stack(level).mean(dim=0) for level in levels))

@@ -239,7 +239,7 @@ class ActivityMeter:
 
         def before(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             inputs.append(declared_of(args[0]))
-            return tuple(bare(one) if isinstance(one, Tensor) else one for one in args)
+            return tuple(bare(arg) if isinstance(arg, Tensor) else arg for arg in args)
 
         def after(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
             return tagged(output, seen(module, args[0].detach(), inputs.pop(), bare(output.detach())))
@@ -285,8 +285,8 @@ def until(meters: Mapping[int, ActivityMeter], *, maps: Collection[str], alone: 
     if alone:
         return dict(zip(times, stretches, strict=True))
     steps = [t - before for before, t in pairwise((0, *times))]
-    spikes = accumulate((one.firing_rate or 0.0) * count for one, count in zip(stretches, steps, strict=True))
-    layers = accumulate((one.layers for one in stretches), lambda before, after: _joined(before, after, maps))
+    spikes = accumulate((stretch.firing_rate or 0.0) * count for stretch, count in zip(stretches, steps, strict=True))
+    layers = accumulate((stretch.layers for stretch in stretches), lambda before, after: _joined(before, after, maps))
     return {t: Activity(total / t, found) for t, total, found in zip(times, spikes, layers, strict=True)}
 
 

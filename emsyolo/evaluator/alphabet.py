@@ -58,12 +58,12 @@ class Tagged(Tensor):
         if name in MOVING:
             declared = declared_of(args[0])
         elif name in JOINING:
-            declared = joined(declared_of(one) for one in (args[0] if args else kwargs["tensors"]))
-        elif name in ADDING and all(one is not None and one.spikes for one in map(declared_of, args[:2])):
+            declared = joined(declared_of(tensor) for tensor in (args[0] if args else kwargs["tensors"]))
+        elif name in ADDING and all(arg is not None and arg.spikes for arg in map(declared_of, args[:2])):
             declared = None
         else:
             declared = NUMBERS
-        return _mapped(result, lambda one: tagged(one, declared))
+        return _mapped(result, lambda tensor: tagged(tensor, declared))
 
 
 def tagged(x: Tensor, declared: Declared | None) -> Tensor:
@@ -81,23 +81,23 @@ def bare(x: Tensor) -> Tensor:
 
 
 def declared_of(x: Any) -> Declared | None:
-    """What was declared of a tensor; None: nothing, as of frames."""
+    """What was declared of a tensor; None: nothing, for example of frames."""
     return x.declared if isinstance(x, Tagged) else None
 
 
 def joined(parts: Iterable[Declared | None]) -> Declared:
     """What is known of tensors that were put beside each other."""
-    alphabets = [None if one is None else one.spikes for one in parts]
-    known = [one for one in alphabets if one is not None]
+    alphabets = [None if part is None else part.spikes for part in parts]
+    known = [alphabet for alphabet in alphabets if alphabet is not None]
     if not known or len(known) < len(alphabets):
         return NUMBERS
-    return Declared(Spikes(max(one.levels for one in known), any(one.signed for one in known)))
+    return Declared(Spikes(max(spikes.levels for spikes in known), any(spikes.signed for spikes in known)))
 
 
 def _mapped(value: Any, change: Callable[[Tensor], Any]) -> Any:
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, (list, tuple)) and not isinstance(value, torch.Size):
-        changed = [_mapped(one, change) for one in value]
+        changed = [_mapped(part, change) for part in value]
         return type(value)(changed) if type(value) in (list, tuple) else value
     return value

@@ -18,7 +18,7 @@ def bytes_kept(network: nn.Module, run: Callable[[], object]) -> int:
         network: what `run` computes with.
         run: one forward pass, under a gradient; what it gives is kept until the count is done.
     """
-    own = {one.untyped_storage().data_ptr() for one in (*network.parameters(), *network.buffers())}
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
     kept: dict[int, Tensor] = {}
 
     def keep(x: Tensor) -> Tensor:
@@ -28,6 +28,6 @@ def bytes_kept(network: nn.Module, run: Callable[[], object]) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         result = run()
-    total = sum(one.untyped_storage().nbytes() for one in kept.values())
+    total = sum(value.untyped_storage().nbytes() for value in kept.values())
     del result
     return total

@@ -50,7 +50,7 @@ class CocoEvaluator:
         if box_filter is not None:
             images = [image for image in images if box_filter.in_time(image.get("t_us"))]
             counted = {image["id"] for image in images}
-            large = box_filter.keep(np.array([one["bbox"][2:] for one in annotations]).reshape(-1, 2))
+            large = box_filter.keep(np.array([annotation["bbox"][2:] for annotation in annotations]).reshape(-1, 2))
             annotations = [
                 one for one, keep in zip(annotations, large, strict=True) if keep and one["image_id"] in counted
             ]

@@ -54,7 +54,7 @@ class DetectionEval(COCOeval):
 
     A difficult box is not counted as missed, and detections that overlap it enough and match no countable box are
     neither right nor wrong, also a second one. Its IoU is the ordinary one (a crowd's divides by the detection's area
-    alone). All else is COCO's and gives the same numbers; the matching runs over area ranges and thresholds at once.
+    only). All else is COCO's and gives the same numbers; the matching runs over area ranges and thresholds at once.
 
     Everingham et al., "The Pascal Visual Object Classes Challenge", IJCV 2010. Differs: there a detection goes to the
     box that it overlaps most, here, as for COCO's crowds, to a countable one where there is one.
@@ -92,7 +92,7 @@ class DetectionEval(COCOeval):
             return [None] * len(low)
         shared = np.array([truth["shared"] for truth in truths], dtype=bool)
         truth_area = np.array([truth["area"] for truth in truths], dtype=np.float64)
-        found_area = np.array([one["area"] for one in found], dtype=np.float64)
+        found_area = np.array([row["area"] for row in found], dtype=np.float64)
         ignored = shared | (truth_area < low) | (truth_area > high)
         outside = (found_area < low) | (found_area > high)
         ious = self.computeIoU(image, label) if truths and found else []
@@ -103,7 +103,7 @@ class DetectionEval(COCOeval):
         if truths:
             rows = np.arange(len(low))[:, None, None]
             found_ignored = np.where(is_matched, ignored[rows, taken_by], found_ignored)
-        scores = [one["score"] for one in found]
+        scores = [row["score"] for row in found]
         return [
             {"dtScores": scores, "dtMatches": m, "dtIgnore": i, "gtIgnore": g}
             for m, i, g in zip(is_matched, found_ignored, ignored, strict=True)

@@ -45,15 +45,15 @@ def energy_beside_spikingjelly(
     acs, macs = profiler.ac_counter.get_counts(), profiler.mac_counter.get_counts()
     report = profiler.get_report()
     rows: list[dict[str, Any]] = []
-    for one in meter.activity().layers:
-        spikes = one.levels is not None
+    for layer in meter.activity().layers:
+        spikes = layer.levels is not None
         rows.append(
             {
-                "name": one.name,
-                "synops": one.synops if spikes else 0.0,
-                "macs": 0.0 if spikes else one.macs,
-                "spikingjelly_acs": _of(acs, network, one.name),
-                "spikingjelly_macs": _of(macs, network, one.name),
+                "name": layer.name,
+                "synops": layer.synops if spikes else 0.0,
+                "macs": 0.0 if spikes else layer.macs,
+                "spikingjelly_acs": _of(acs, network, layer.name),
+                "spikingjelly_macs": _of(macs, network, layer.name),
             }
         )
 

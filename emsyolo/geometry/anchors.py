@@ -47,7 +47,7 @@ def decode_yolov5(raw: Tensor, stride: int, anchors: Tensor) -> Tensor:
 
 
 def decode_darknet(raw: Tensor, stride: int, anchors: Tensor) -> Tensor:
-    """Boxes of one level in darknet's form; arguments and result as of `decode_yolov5`.
+    """Boxes of one level in darknet's form; see `decode_yolov5` for arguments and result.
 
         xy = (sigmoid(t_xy) + cell) * stride,    wh = exp(t_wh) * anchor
 
@@ -107,15 +107,15 @@ class AnchorLayout:
             return f"{type(other).__name__} in place of anchors"
         if (self.strides, self.decoding) != (other.strides, other.decoding):
             return f"the strides {list(other.strides)} and {other.decoding.__name__}"
-        theirs = [one.tolist() for one in other.anchors]
-        same = [one.tolist() for one in self.anchors] == theirs
+        theirs = [anchor.tolist() for anchor in other.anchors]
+        same = [anchor.tolist() for anchor in self.anchors] == theirs
         return "" if same else f"other anchors; type model.anchors={theirs}"
 
     def about(self) -> dict[str, Any]:
         """Strides, anchors and the form of the boxes."""
         return {
             "strides": list(self.strides),
-            "anchors": [one.tolist() for one in self.anchors],
+            "anchors": [anchor.tolist() for anchor in self.anchors],
             "decoding": self.decoding.__name__,
         }
 
@@ -131,7 +131,7 @@ def kmeans_anchors(sizes: NDArray[np.float64], count: int, *, seed: int = 0, res
     """Anchors that fit a data set's boxes: k-means under the distance 1 - IoU, smallest area first.
 
     Redmon and Farhadi, YOLO9000, CVPR 2017, section 2 (dimension clusters). The centre of a cluster is its median,
-    which single huge boxes do not pull. The best of `restarts` starts is kept, so the result depends on `seed` alone.
+    which single huge boxes do not pull. The best of `restarts` starts is kept, so the result depends only on `seed`.
 
     Args:
         sizes: `[M, 2]` width and height of the training boxes at the size the network sees, px, > 0.

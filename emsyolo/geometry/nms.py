@@ -15,7 +15,7 @@ def nms(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor, *, iou: float, limit
         scores: `[M]`.
         labels: `[M]` int64; boxes of different classes do not suppress each other.
         iou: threshold in [0, 1].
-        limit: at most so many are kept.
+        limit: the largest number that is kept.
     """
     return batched_nms(boxes_xyxy, scores, labels, iou)[:limit]
 

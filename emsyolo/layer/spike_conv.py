@@ -15,7 +15,7 @@ class SpikeConv2d(nn.Conv2d):
     """A convolution that keeps the spikes it was fed with as bits: a 32nd of what the float maps take."""
 
     def forward(self, x: Tensor, bits: Tensor | None = None) -> Tensor:
-        """Maps `[T*N, C, H, W]`, as of `nn.Conv2d`.
+        """Maps `[T*N, C, H, W]`; see `nn.Conv2d`.
 
         Args:
             x: spikes or other maps `[T*N, C_in, H, W]`.

@@ -42,7 +42,7 @@ class Stages(nn.Module):
 
 def _again(part: nn.Module) -> AbstractContextManager[None]:
     """The second computation: from the state of the first one, without counting in the running statistics."""
-    norms = [one for one in part.modules() if isinstance(one, TdBN)]
+    norms = [module for module in part.modules() if isinstance(module, TdBN)]
     before = take(part)
 
     @contextmanager

@@ -140,11 +140,11 @@ def _distance(head_maps: HeadMaps, taught: HeadMaps, gains: dict[str, float]) ->
     maps, theirs = _exact(head_maps), _exact(taught)
     total = maps[0].new_zeros(())
     certainties = [goal[..., 4].sigmoid() for goal in theirs]
-    weights = summed(torch.stack([certain.sum() for certain in certainties])) / world_size()  # as of the matches
+    weights = summed(torch.stack([certain.sum() for certain in certainties])) / world_size()  # as for the matches
     layout = _anchored(head_maps)
     levels = zip(maps, theirs, certainties, weights, layout.strides, layout.anchors, strict=True)
     for (raw, goal, certain, weight, stride, anchors), balance in zip(levels, LEVEL_BALANCE[len(maps)], strict=True):
-        boxes, aims = (_corners(layout.decoding(one, stride, anchors)) for one in (raw, goal))
+        boxes, aims = (_corners(layout.decoding(raw_map, stride, anchors)) for raw_map in (raw, goal))
         miss = complete_box_iou_loss(boxes.flatten(0, -2), aims.flatten(0, -2)).view_as(certain)
         parts = {"box": miss, "class": bce(raw[..., 5:], goal[..., 5:].sigmoid(), reduction="none").mean(dim=-1)}
         for name, part in parts.items():

@@ -82,7 +82,7 @@ class EMSBlock1(nn.Module):
 
 
 class EMSBlock2(nn.Module):
-    """EMS-Block2, projection: max-pooling, then a LIF, so that the shortcut's convolution is fed by spikes alone."""
+    """EMS-Block2, projection: max-pooling, then a LIF, so that the shortcut's convolution is fed only by spikes."""
 
     def __init__(
         self, channels_in: int, channels_out: int, *, stride: int, kernel: int, inner: int | None, neuron: NeuronFactory

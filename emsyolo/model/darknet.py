@@ -80,7 +80,7 @@ class DarknetBackbone(Stages):
                 module = nn.Upsample(scale_factor=whole(section, "stride", i), mode="nearest")
             elif kind == "route":
                 inputs = _route(section, i)
-                after = sum(channels[one] for one in inputs)
+                after = sum(channels[source] for source in inputs)
             elif kind == "yolo":
                 if i < 2 or sections[i - 1]["type"] != "convolutional":
                     raise ValueError(f"[yolo] is layer {i}; expected a convolution before it, and layers before that")
@@ -99,7 +99,7 @@ class DarknetBackbone(Stages):
         """`[T, N, C, H, W]` to what the maps read, small stride first."""
         outputs: list[Tensor] = []
         for module, sources in zip(self.layers, self.sources, strict=True):
-            inputs = [outputs[one] if one >= 0 else x for one in sources]
+            inputs = [outputs[source] if source >= 0 else x for source in sources]
             joined = inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=2)
             outputs.append(self.stage(module, joined) if isinstance(module, MultiStep) else over_time(joined, module))
         return tuple(outputs[place] for place in reversed(self.read))
@@ -120,11 +120,11 @@ def whole(section: Section, key: str, number: int, default: int | None = None) -
 def _route(section: Section, number: int) -> list[int]:
     """The layers that a `[route]` joins; negative numbers count back from it."""
     try:
-        given = [int(one) for one in section.get("layers", "").split(",")]
+        given = [int(word) for word in section.get("layers", "").split(",")]
     except ValueError:
         given = []
-    inputs = [one if one >= 0 else number + one for one in given]
-    if not inputs or not all(0 <= one < number for one in inputs):
+    inputs = [place if place >= 0 else number + place for place in given]
+    if not inputs or not all(0 <= place < number for place in inputs):
         raise ValueError(f"layer {number} [route]: layers={section.get('layers')}; expected numbers of earlier layers")
     return inputs
 

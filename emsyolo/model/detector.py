@@ -85,7 +85,7 @@ class Detector(nn.Module):
             if state is not None:
                 put(self, state)
             found = list(self._read(frames, read_out))
-            levels = zip(*(one.maps for one in found), strict=True)
+            levels = zip(*(part.maps for part in found), strict=True)
             maps = found[0] if len(found) == 1 else HeadMaps(tuple(map(torch.cat, levels)), self.head.layout)
             return maps, take(self)
 
@@ -97,19 +97,19 @@ class Detector(nn.Module):
     def _read(self, frames: Tensor, read_out: Sequence[range] | None) -> Iterator[HeadMaps]:
         x = self.encode(frames, next(self.backbone.parameters()).dtype)
         ranges = self._checked(len(x), read_out)
-        if any(getattr(one, "at_once", False) for one in self.modules()):
+        if any(getattr(module, "at_once", False) for module in self.modules()):
             yield from self._alone(x, ranges)
         elif self.chunk is None:
             features = self._features(x)
             for steps in ranges:
-                yield self.head([one[steps.start : steps.stop] for one in features])
+                yield self.head([feature[steps.start : steps.stop] for feature in features])
         else:
             yield from self._in_chunks(x, ranges, self.chunk)
 
     def _checked(self, steps: int, read_out: Sequence[range] | None) -> list[range]:
         ranges = [range(steps)] if read_out is None else list(read_out)
-        ends = [one.stop for one in ranges]
-        inside = all(one.step == 1 and 0 <= one.start < one.stop <= steps for one in ranges)
+        ends = [span.stop for span in ranges]
+        inside = all(span.step == 1 and 0 <= span.start < span.stop <= steps for span in ranges)
         if not ranges or not inside or ends != sorted(ends):
             raise ValueError(f"read_out is {ranges}; expected ranges within the {steps} steps, their ends in order")
         return ranges
@@ -117,34 +117,36 @@ class Detector(nn.Module):
     def _in_chunks(self, x: Tensor, ranges: Sequence[range], chunk: int) -> Iterator[HeadMaps]:
         sums: dict[int, list[Tensor]] = {}  # of what the head reads, by the first step of a range
         done = 0
-        for end in sorted({*(one.start for one in ranges), *(one.stop for one in ranges), len(x)}):
+        for end in sorted({*(span.start for span in ranges), *(span.stop for span in ranges), len(x)}):
             while done < end:
                 steps = min(chunk, end - done)
                 features = self._features(x[done : done + steps])
-                parts = [one.sum(dim=0, keepdim=True) for one in features] if steps > 1 else list(features)
-                for start in {one.start for one in ranges if one.start <= done < one.stop}:
+                parts = [feature.sum(dim=0, keepdim=True) for feature in features] if steps > 1 else list(features)
+                for start in {span.start for span in ranges if span.start <= done < span.stop}:
                     before = sums.get(start)
                     sums[start] = [a + b for a, b in zip(before, parts, strict=True)] if before else parts
                 done += steps
-            for steps_read in ranges:
-                if steps_read.stop == end:
-                    count = len(steps_read)
-                    yield self.head([one / count if count > 1 else one for one in sums[steps_read.start]])
+            for span in ranges:
+                if span.stop == end:
+                    count = len(span)
+                    yield self.head([total / count if count > 1 else total for total in sums[span.start]])
 
     def _alone(self, x: Tensor, ranges: Sequence[range]) -> Iterator[HeadMaps]:
         """For neurons that need all steps of a range together: a pass for each, in memory."""
-        if any(one.start for one in ranges):
-            raise ValueError(f"read_out is {list(ranges)}; expected ranges from 0, for delayed neurons need all steps")
+        if any(span.start for span in ranges):
+            raise ValueError(
+                f"read_out is {list(ranges)}; expected ranges from 0, since delayed neurons need all steps"
+            )
         if self.chunk is not None and len(x) > self.chunk:
             raise ValueError(
-                f"convert.chunk is {self.chunk}; expected at least T = {len(x)}, for delayed neurons need all steps at "
-                "once, in memory"
+                f"convert.chunk is {self.chunk}; expected at least T = {len(x)}, since delayed neurons need all "
+                "steps at once, in memory"
             )
         before = take(self)
         for steps in ranges:
             put(self, before)
             features = self._features(x[: steps.stop])
-            yield self.head([one.sum(dim=0, keepdim=True) / steps.stop for one in features])
+            yield self.head([feature.sum(dim=0, keepdim=True) / steps.stop for feature in features])
 
     def _features(self, x: Tensor) -> tuple[Tensor, ...]:
         """What the head reads, per scale `[T, N, C, H, W]`; goes on from the network's memories and leaves its own."""

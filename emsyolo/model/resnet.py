@@ -50,7 +50,9 @@ class ResNet(Stages):
     def parts(self) -> list[tuple[str, nn.Module]]:
         """Its parts in a row, by name: the stem, then block by block."""
         blocks = [
-            (f"stages.{i}.{name}", one) for i, stage in enumerate(self.stages) for name, one in stage.named_children()
+            (f"stages.{i}.{name}", child)
+            for i, stage in enumerate(self.stages)
+            for name, child in stage.named_children()
         ]
         return [("stem", self.stem), *blocks]
 

@@ -189,11 +189,11 @@ def spiking_yolo(
 ) -> Detector:
     """The ANN of Spiking-YOLO: Tiny-YOLO, one map at stride 32. Kim et al., AAAI 2020.
 
-    Arguments as of `spiking_yolov3`; the lists of `anchors` are joined, for there is one map.
+    For the arguments see `spiking_yolov3`; the lists of `anchors` are joined because there is one map.
     """
     check_neuron(neuron)
     scaled = _scaled(width)
     neck = Through(scaled(1024))
-    joined = [[one for level in anchors for one in level]]
+    joined = [[anchor for level in anchors for anchor in level]]
     head = YOLOHead(neck.out_channels, (32,), joined, num_classes, decoding, anchors_per_level)
     return Detector(Encode(T), TinyYOLOBackbone(scaled, neuron, in_channels), neck, head)

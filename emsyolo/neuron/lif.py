@@ -43,7 +43,7 @@ def lif(
 
     or, with `soft_reset`, `u[t] = decay * (u[t-1] - v_threshold * s[t-1]) + x[t]`. The gradient of a spike is
     1/surrogate_width inside |u - v_threshold| < surrogate_width/2, else 0, and, with `detach_reset`, does not pass
-    through the reset. The potential starts at 0; no state is kept. This is the plain reference, in torch alone.
+    through the reset. The potential starts at 0; no state is kept. This is the plain reference, in nothing but torch.
 
     Su et al., ICCV 2023, Eq. (1)-(3). Differs from the published code at the tie u == v_threshold: it fires here, as in
     Eq. (2) and in SpikingJelly. Differs from Eq. (3) at the edge of the window, which is excluded, as in the published

@@ -21,6 +21,8 @@ def set_memory(network: nn.Module, memory: Memory) -> None:
     """
     if memory not in get_args(Memory):
         raise ValueError(f"memory is {memory!r}; expected one of {', '.join(get_args(Memory))}")
-    heeded = [keep(memory) for keep in (getattr(one, "keep", None) for one in network.modules()) if keep is not None]
+    heeded = [
+        keep(memory) for keep in (getattr(module, "keep", None) for module in network.modules()) if keep is not None
+    ]
     if memory == "recompute" and not any(heeded):
         raise ValueError("memory=recompute: this network is not built of stages; expected memory=packed or plain")

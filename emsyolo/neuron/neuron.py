@@ -16,7 +16,7 @@ class Spikes:
     """The alphabet of what a neuron sends: the whole numbers from 0, or if signed from -levels, to levels.
 
     Attributes:
-        levels: the largest spike, >= 1: 1 of binary neurons, D of integer-valued ones. It counts as so many spikes.
+        levels: the largest spike, >= 1: 1 of binary neurons, D of integer-valued ones. A 3 counts as 3 spikes.
         signed: negative spikes are sent as well.
     """
 

@@ -65,7 +65,7 @@ class State:
 
 
 def take(network: nn.Module) -> State:
-    """The state of a network; no copy, for its layers replace their memories and do not change them."""
+    """The state of a network; no copy, because its layers replace their memories and do not change them."""
     values: Memories = {}
     start: Memories = {}
     for module, memory in _memories(network):

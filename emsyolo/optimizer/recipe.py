@@ -99,11 +99,11 @@ class Recipe:
 
     Attributes:
         optimizer: parameter groups to an optimiser (a partial of `torch.optim.SGD` or `AdamW` with its `lr`).
-        weight_decay: of convolution weights alone.
+        weight_decay: of convolution weights only.
         schedule: `cosine` or `linear`.
         final_lr: learning rate at the end, as a share of that at the start.
         warmup_epochs: length of the warm-up.
-        warmup_min_steps: but at least so many steps (and at most half the training).
+        warmup_min_steps: but at least this number of steps (and at most half the training).
         warmup_bias_lr: learning rate of biases at step 0; None: 0, as all others.
         warmup_momentum: momentum at step 0; None: not warmed up.
     """

@@ -38,6 +38,6 @@ def firing_rates(path: str | Path, layers: Sequence[Mapping[str, Any]]) -> Path:
     axes.set_xlim(0, max(1e-3, *rates) * 1.12)
     axes.xaxis.set_major_formatter(lambda share, _: f"{share:.3g}")
     axes.grid(visible=False, axis="y")
-    handles = [Patch(color=SPIKES, label="spikes (0 and 1 alone)"), Patch(color=NUMBERS, label="numbers (not binary)")]
+    handles = [Patch(color=SPIKES, label="spikes (0 and 1 only)"), Patch(color=NUMBERS, label="numbers (not binary)")]
     figure.legend(handles=handles, loc="outside lower left", ncols=2, frameon=False, fontsize=9, labelcolor=INK)
     return save(figure, path)

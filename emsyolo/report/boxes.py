@@ -21,11 +21,11 @@ from torch import Tensor
 from emsyolo.report.style import INK, color_of, ink_on, new_figure, save
 from emsyolo.types import Detections, Targets
 
-MIN_SIDE = 512  # px; smaller images are enlarged, for the text to be readable
+MIN_SIDE = 512  # px; smaller images are enlarged so that the text can be read
 PAD = 0.15  # around the text of a label, in font sizes
 TILE_IN = 3.2  # width of an image on a sheet, inches
 TRUTH: dict[str, Any] = {"edgecolor": "white", "linestyle": (0, (4, 3)), "linewidth": 1.0}
-UNDERLINE = [patheffects.withStroke(linewidth=1.9, foreground="black", alpha=0.8)]  # shows white on a bright ground
+OUTLINE = [patheffects.withStroke(linewidth=1.9, foreground="black", alpha=0.8)]  # shows white on a bright ground
 
 
 def draw_boxes(
@@ -160,7 +160,7 @@ def _rectangle(box_xyxy: Sequence[float], **look: Any) -> Rectangle:
 def _add_truth(axes: Axes, truth: Targets) -> None:
     for box, ignore in zip(truth.boxes_xyxy.tolist(), truth.ignore.tolist(), strict=True):
         look = {**TRUTH, "linestyle": ":"} if ignore else TRUTH
-        axes.add_patch(_rectangle(box, **look, path_effects=UNDERLINE, zorder=4))
+        axes.add_patch(_rectangle(box, **look, path_effects=OUTLINE, zorder=4))
 
 
 def _add_detections(

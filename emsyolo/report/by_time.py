@@ -88,7 +88,7 @@ def error_bars(path: str | Path, errors: Sequence[Mapping[str, Any]], steps: int
     plain_axes(right, "What its neurons do", "share of the neurons; firing rate: of the steps, too", "")
     _bars(right, errors, ACTIVITY, PALETTE[len(PARTS) :])
     right.set_xlim(0, 1)
-    left.set_yticks(range(len(errors)), [one["name"] for one in errors], fontsize=8)
+    left.set_yticks(range(len(errors)), [error["name"] for error in errors], fontsize=8)
     left.set_ylim(len(errors) - 0.4, -0.6)
     figure.legend(loc="outside lower center", ncols=len(PARTS) + len(ACTIVITY), frameon=False, fontsize=9)
     return save(figure, path)
@@ -99,5 +99,5 @@ def _bars(axes: Axes, rows: Sequence[Mapping[str, Any]], keys: Sequence[str], co
     height = 0.8 / len(keys)
     for i, key in enumerate(keys):
         places = [row + (i - (len(keys) - 1) / 2) * height for row in range(len(rows))]
-        axes.barh(places, [one[key] for one in rows], height=height, color=colors[i], label=key.replace("_", " "))
+        axes.barh(places, [row[key] for row in rows], height=height, color=colors[i], label=key.replace("_", " "))
     axes.grid(visible=False, axis="y")

@@ -72,7 +72,7 @@ def _data(cfg: Mapping[str, Any], about: Mapping[str, Any]) -> list[tuple[str, s
 def _recipe(cfg: Mapping[str, Any]) -> list[tuple[str, str]]:
     optimizer, trainer, data = cfg["optimizer"], cfg["trainer"], cfg["dataset"]
     neuron = cfg["model"].get("neuron") or {}
-    augment = [name for name, one in (data.get("augment") or {}).items() if one and one.get("p", 1.0)]
+    augment = [name for name, value in (data.get("augment") or {}).items() if value and value.get("p", 1.0)]
     return [
         ("time steps in training", str(cfg["model"].get("T", cfg["T"]))),
         ("neuron", _settings(neuron)),
@@ -96,8 +96,9 @@ def _settings(one: Mapping[str, Any]) -> str:
 
 def _figures(metrics: Mapping[str, Any]) -> list[str]:
     energy = metrics["energy"]
-    all_macs = sum(one["macs"] for one in metrics["layers"])
+    all_macs = sum(layer["macs"] for layer in metrics["layers"])
     impure = metrics["impure"]
+    impure_macs = sum(layer["macs"] for layer in impure)
     parts = [
         f"On {metrics['images']} validation images, COCO's measure.",
         _rows([
@@ -108,12 +109,12 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
             ("firing rate", percent(metrics["firing_rate"])),
             ("energy per image", f"{decimal(energy['snn_mJ'])} mJ, {percent(energy['ratio'])} of the same ANN's"),
             ("spike purity", f"{len(metrics['layers']) - len(impure)} of {len(metrics['layers'])} convolutions are fed "
-             f"by 0 and 1 alone; the others have {percent(sum(one['macs'] for one in impure) / max(1, all_macs))} of "
-             f"the MACs: {', '.join(one['name'] for one in impure) or 'none'}"),
+             f"by 0 and 1 only; the others have {percent(impure_macs / max(1, all_macs))} of the MACs: "
+             f"{', '.join(layer['name'] for layer in impure) or 'none'}"),
         ]),
     ]  # fmt: skip
     if "by_T" in metrics:
-        rows = [(t, decimal(one["mAP50"]), decimal(one["mAP"])) for t, one in metrics["by_T"].items()]
+        rows = [(t, decimal(value["mAP50"]), decimal(value["mAP"])) for t, value in metrics["by_T"].items()]
         parts += ["Read out after T steps:", markdown_table(("T", "mAP@0.5", "mAP@0.5:0.95"), rows)]
     parts.append(
         markdown_table(

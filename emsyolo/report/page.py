@@ -18,7 +18,7 @@ from emsyolo.report.table import NOTHING, count, decimal, percent
 PICTURES = (
     ("detections.png", "Detections", "Found: solid, with class and score. True: dashed."),
     ("best.png", "The best images", "By the F1 score of the image at IoU 0.5."),
-    ("worst.png", "The worst images", "By the same score; what was missed stands dashed and alone."),
+    ("worst.png", "The worst images", "By the same score; what was missed stands dashed, with nothing beside it."),
     ("precision_recall.png", "Precision and recall", "At IoU 0.5."),
     ("by_T.png", "By time steps", "One simulation, read out at every T."),
     ("errors.png", "Where the conversion errs", "Each layer's own parts, and what it inherits."),
@@ -62,7 +62,9 @@ def _score(value: float | None) -> str:
 
 def _cards(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     energy = metrics["energy"]
-    impure = sum(one["macs"] for one in metrics["impure"]) / max(1, sum(one["macs"] for one in metrics["layers"]))
+    impure = sum(layer["macs"] for layer in metrics["impure"]) / max(
+        1, sum(layer["macs"] for layer in metrics["layers"])
+    )
     return [
         ("mAP@0.5", _score(metrics["mAP50"])),
         ("mAP@0.5:0.95", _score(metrics["mAP"])),
@@ -90,7 +92,7 @@ def _tables(metrics: dict[str, Any]) -> list[tuple[str, str, list[str], list[lis
     found = []
     if "by_T" in metrics:
         columns = ["T", "mAP@0.5", "mAP"]
-        rows = [[t, _score(one["mAP50"]), _score(one["mAP"])] for t, one in metrics["by_T"].items()]
+        rows = [[t, _score(row["mAP50"]), _score(row["mAP"])] for t, row in metrics["by_T"].items()]
         if "ann" in metrics:  # a converted network, of which every T has its own activity
             columns += ["firing rate", "energy, mJ", "of the ANN's"]
             for row, one in zip(rows, metrics["by_T"].values(), strict=True):
@@ -106,13 +108,13 @@ def _tables(metrics: dict[str, Any]) -> list[tuple[str, str, list[str], list[lis
         ]
         note = "The same detections, counted with the boxes that each filter leaves."
         found.append(("By filter of boxes", note, ["filter", "images", "mAP@0.5", "mAP"], rows))
-    worst_first = sorted(metrics["per_class"].items(), key=lambda one: (one[1] is None, one[1]))
+    worst_first = sorted(metrics["per_class"].items(), key=lambda item: (item[1] is None, item[1]))
     note = "mAP at IoU 0.5 to 0.95, the worst first."
     found.append(("Classes", note, ["class", "mAP"], [[name, _score(value)] for name, value in worst_first]))
     layers = [
-        [one["name"], "spikes" if one["binary"] else "numbers", percent(one["firing_rate"]), count(one["macs"]),
-         count(one["synops"])]
-        for one in metrics["layers"]
+        [layer["name"], "spikes" if layer["binary"] else "numbers", percent(layer["firing_rate"]), count(layer["macs"]),
+         count(layer["synops"])]
+        for layer in metrics["layers"]
     ]  # fmt: skip
     note = (
         f"{len(metrics['impure'])} of {len(layers)} are fed by something other than 0 and 1. Operations are per image."

@@ -107,12 +107,15 @@ def _line(axes: Axes, values: Sequence[float], results: Sequence[float | None], 
 
 
 def _grid(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> tuple[list[Any], list[Any]] | None:
-    """The values of both keys, in order, if every pair of them is one run's and neither key has one value alone."""
+    """The values of both keys, in order, if every pair of them is one run's and neither key has only one value."""
     pairs = [tuple(row[key] for key in keys) for row in rows]
     first, second = (list(dict.fromkeys(pair[i] for pair in pairs)) for i in (0, 1))
     if len(set(pairs)) != len(pairs) or len(pairs) != len(first) * len(second) or min(len(first), len(second)) < 2:
         return None
-    ordered = [sorted(one, key=float) if all(_number(v) is not None for v in one) else one for one in (first, second)]
+    ordered = [
+        sorted(values, key=float) if all(_number(v) is not None for v in values) else values
+        for values in (first, second)
+    ]
     return ordered[0], ordered[1]
 
 
@@ -132,8 +135,8 @@ def _heat(
     for (i, j), value in np.ndenumerate(values):
         ink, text = (MUTED, "failed") if np.isnan(value) else (ink_on(to_hex(tuple(colours[i, j]))), f"{value:.3f}")
         axes.text(j, i, text, ha="center", va="center", fontsize=10, color=ink)
-    axes.set_xticks(range(len(second)), [str(one) for one in second])
-    axes.set_yticks(range(len(first)), [str(one) for one in first])
+    axes.set_xticks(range(len(second)), [str(value) for value in second])
+    axes.set_yticks(range(len(first)), [str(value) for value in first])
     axes.grid(visible=False)
 
 

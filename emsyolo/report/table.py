@@ -27,7 +27,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> Table:
     """metrics.json as a table of two columns; what it does not have is left out, what is null is a dash."""
     title = " on ".join(str(metrics[key]) for key in ("model", "dataset") if metrics.get(key))
     table = Table(title=escape(title) or None, box=box.SIMPLE_HEAD, show_header=False, title_justify="left")
-    table.add_column("metric", no_wrap=True)
+    table.add_column("layer", no_wrap=True)
     table.add_column("value", justify="right")
     for section in _sections(metrics):
         for name, value in section:
@@ -74,10 +74,10 @@ def by_time_table(by_time: Mapping[int, Mapping[str, Any]], ann: Mapping[str, An
     table = Table(title="By time steps", box=box.SIMPLE_HEAD, title_justify="left")
     for heading in ("T", "mAP", "mAP50", "mAP75", "firing rate", "energy, mJ", "of the ANN's"):
         table.add_column(heading, justify="right")
-    for t, one in by_time.items():
-        scores = [decimal(one[key]) for key in ("mAP", "mAP50", "mAP75")]
-        cost = one.get("energy", {})
-        figures = percent(one.get("firing_rate")), decimal(cost.get("snn_mJ")), decimal(cost.get("ratio"))
+    for t, value in by_time.items():
+        scores = [decimal(value[key]) for key in ("mAP", "mAP50", "mAP75")]
+        cost = value.get("energy", {})
+        figures = percent(value.get("firing_rate")), decimal(cost.get("snn_mJ")), decimal(cost.get("ratio"))
         table.add_row(str(t), *scores, *figures)
     if ann:
         table.add_row("ANN", *(decimal(ann[key]) for key in ("mAP", "mAP50", "mAP75")), NOTHING, NOTHING, NOTHING)
@@ -116,10 +116,10 @@ def errors_table(errors: Sequence[Mapping[str, Any]]) -> Table:
     columns = [key for key in errors[0] if key != "name" and not key.startswith(MEAN)]
     for heading in columns:
         table.add_column(heading.replace("_", " "), justify="right")
-    for one in errors:
-        means = (f" / {one[MEAN + key]:+.4f}" if MEAN + key in one else "" for key in columns)
-        cells = (f"{one[key]:.4f}{mean}" for key, mean in zip(columns, means, strict=True))
-        table.add_row(escape(one["name"]), *cells)
+    for error in errors:
+        means = (f" / {error[MEAN + key]:+.4f}" if MEAN + key in error else "" for key in columns)
+        cells = (f"{error[key]:.4f}{mean}" for key, mean in zip(columns, means, strict=True))
+        table.add_row(escape(error["name"]), *cells)
     return table
 
 
@@ -137,7 +137,7 @@ def _sections(metrics: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
             ("ratio", decimal(energy["ratio"])),
         ]
     if "impure" in metrics:
-        share = sum(one["macs"] for one in metrics["impure"])
+        share = sum(layer["macs"] for layer in metrics["impure"])
         activity.append(("convolutions not fed with spikes", f"{len(metrics['impure'])} ({count(share)} MACs)"))
     speed = [(f"latency {name}", f"{value:.1f} ms") for name, value in latency.items()]
     if metrics.get("throughput") is not None:

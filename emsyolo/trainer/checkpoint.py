@@ -84,7 +84,7 @@ class LastCheckpoint(Checkpoint):
         return trainer.strategy.reduce_boolean_decision(here, all=False) if trainer.world_size > 1 else here
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Stop after a save that was asked for; not within it, for loggers still write the step that led to it."""
+        """Stop after a save that was asked for; not within it, because loggers still write the step that led to it."""
         if self._stopping:
             raise KeyboardInterrupt
 

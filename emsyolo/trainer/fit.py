@@ -41,7 +41,7 @@ def make_trainer(
 
     Args:
         run_dir: where checkpoints, logs and curves go.
-        hyperparameters: stored in every checkpoint under `hyper_parameters`; plain values alone.
+        hyperparameters: stored in every checkpoint under `hyper_parameters`; plain values only.
         evaluator: makes a fresh evaluator of the validation set.
         postprocess: for the validation.
         ema_decay: of the averaged weights, which are validated and stored; None: no averaging.

@@ -1,7 +1,7 @@
 """Changes to the events of a window, before they become frames.
 
 Each is a frozen dataclass, called with events, boxes, the window (start, end) in microseconds and the sensor's height
-and width. Each gives new events and boxes, leaves its input untouched, and draws from torch's global generator alone.
+and width. Each gives new events and boxes, leaves its input untouched, and draws only from torch's global generator.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def read_boxes(path: Path) -> EventBoxes:
     hint = "; times in seconds? Multiply them by 1e6"
     try:
         t_us = whole_numbers(columns["t"], "t", 0, MAX_TIME_US, hint)
-        class_id, track_id = (whole_numbers(columns[one], one, -MAX_ID, MAX_ID) for one in ("class_id", "track_id"))
+        class_id, track_id = (whole_numbers(columns[name], name, -MAX_ID, MAX_ID) for name in ("class_id", "track_id"))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return EventBoxes(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from emsyolo.dataset.event.events import Events
 
-DARKEST = 1e-3  # luminance below it is taken as it, for the logarithm
+DARKEST = 1e-3  # luminance below is taken for it, so that there is a logarithm
 MAX_PER_PIXEL = 64  # crossings of one pixel between two frames; more would mean that the frames are too far apart
 
 

@@ -110,7 +110,7 @@ class DatRecording:
         starts = range(0, len(self), CHUNK)
         hidden = len(self) < PROGRESS_FROM
         for begin in track(starts, description=escape(f"checking {self.path.name}"), transient=True, disable=hidden):
-            # One event of overlap, for time to be compared across the seam.
+            # One event of overlap, so that times can be compared across the seam.
             self._decoded(max(0, begin - 1), min(begin + CHUNK, len(self)))
 
     def _decoded(self, begin: int, end: int) -> Events:

@@ -61,7 +61,7 @@ class EventDataset(ImageDataset):
         framing = Framing(representation, steps, window_us, frame_hw)
         super().__init__(records, class_names, name)
         self.framing = framing
-        self.augment = tuple(one for one in (augment or {}).values() if one is not None)
+        self.augment = tuple(value for value in (augment or {}).values() if value is not None)
 
     @property
     def channels(self) -> int:

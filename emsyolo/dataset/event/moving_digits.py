@@ -79,7 +79,7 @@ def moving_digits(
     camera: EventCamera | None = None,
     sensor_hw: tuple[int, int] = SENSOR_HW,
 ) -> Take:
-    """One recording of two seconds, which depends on these arguments alone.
+    """One recording of two seconds, which depends only on these arguments.
 
     1 to 4 digits, each an enlarged scan of 28 to 48 px in one luminance, move straight at 40 to 110 px/s and bounce at
     the border, before a smooth background with strokes and blobs that pans slowly. Where digits meet, the later hides

@@ -89,7 +89,7 @@ def glyph_box(events: Events) -> NDArray[np.float64]:
 
 
 def nmnist_scene(index: int, split: str, glyphs: list[Glyph], *, seed: int = 0) -> Take:
-    """One scene of 0.9 seconds on 240x304 px (HxW), which depends on these arguments alone.
+    """One scene of 0.9 seconds on 240x304 px (HxW), which depends only on these arguments.
 
     6 to 14 recordings, no two of which overlap, each played over and over from a random time on, so that every digit is
     seen at both labelled times, 0.6 and 0.9 s.
@@ -116,7 +116,7 @@ def nmnist_scene(index: int, split: str, glyphs: list[Glyph], *, seed: int = 0) 
         parts.append(_played(glyph.events, int(rng.integers(glyph.events.t[-1] + 1)), x, y))
         boxes.append(glyph.box_xyxy + np.array([x, y, x, y]))
         digits.append(glyph.digit)
-    t, *rest = (np.concatenate([getattr(one, axis) for one in parts]) for axis in "txyp")
+    t, *rest = (np.concatenate([getattr(part, axis) for part in parts]) for axis in "txyp")
     order = np.argsort(t, kind="stable")
     count, labels = len(places), len(LABELS_US)
     return Take(

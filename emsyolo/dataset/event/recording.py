@@ -165,7 +165,7 @@ def _aedat4(path: Path) -> tuple[Events, tuple[int, int] | None]:
     try:
         with _nothing_said():
             decoder = aedat.Decoder(str(path))
-            sizes = [one for one in decoder.id_to_stream().values() if one["type"] == "events"]
+            sizes = [value for value in decoder.id_to_stream().values() if value["type"] == "events"]
             packets = [packet["events"] for packet in decoder if "events" in packet]
     except BaseException as error:
         # What the decoder, written in Rust, raises on damaged data is no Exception.

@@ -48,18 +48,18 @@ def counts(
 def binary(
     events: Events, start_us: int, end_us: int, steps: int, size_hw: tuple[int, int], micro_bins: int = 1
 ) -> NDArray[np.bool_]:
-    """Whether there was any event, by polarity; arguments and axes as of `counts`."""
+    """Whether there was any event, by polarity; see `counts` for arguments and axes."""
     return counts(events, start_us, end_us, steps, size_hw, micro_bins) > 0
 
 
 def signed(events: Events, start_us: int, end_us: int, steps: int, size_hw: tuple[int, int]) -> NDArray[np.int32]:
-    """On minus off events, `[T, 1, H, W]`; arguments as of `counts`."""
+    """On minus off events, `[T, 1, H, W]`; see `counts` for the arguments."""
     both = counts(events, start_us, end_us, steps, size_hw).astype(np.int32)
     return both[:, 1:] - both[:, :1]
 
 
 def voxel_grid(events: Events, start_us: int, end_us: int, steps: int, size_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """Polarities (-1 and 1) spread over the two nearest steps in time, `[T, 1, H, W]`; arguments as of `counts`.
+    """Polarities (-1 and 1) spread over the two nearest steps in time, `[T, 1, H, W]`; see `counts` for the arguments.
 
     Step b is centred at `b / (T - 1)` of the window. Zhu et al., CVPR 2019, Eq. (1). Differs: there the first and the
     last event bound the window.
@@ -75,7 +75,7 @@ def last_polarity(
 ) -> NDArray[np.uint8]:
     """Grey frames `[T, H, W]` on which the last event of a pixel wins: 127 none, 255 on, 0 off.
 
-    Arguments as of `counts`, events in the order of time. The published code of EMS-YOLO (Su et al., ICCV 2023).
+    See `counts` for the arguments; events in the order of time. The published code of EMS-YOLO (Su et al., ICCV 2023).
     """
     _check(start_us, end_us, steps, 1)
     out = np.full((steps, *size_hw), GREY, dtype=np.uint8)

@@ -123,9 +123,12 @@ def _launch(name: str, dtype: torch.dtype, neurons: int, maps: tuple[Tensor, ...
     import cupy
 
     device, per_thread = maps[0].device, VECTOR_BYTES // dtype.itemsize
-    wide = neurons % per_thread == 0 and all(one.data_ptr() % VECTOR_BYTES == 0 for one in maps)
+    wide = neurons % per_thread == 0 and all(level.data_ptr() % VECTOR_BYTES == 0 for level in maps)
     blocks = -(-neurons // (THREADS * (per_thread if wide else 1)))
-    packed = [one.data_ptr() if isinstance(one, Tensor) else 0 if one is None else one for one in arguments]
+    packed = [
+        argument.data_ptr() if isinstance(argument, Tensor) else 0 if argument is None else argument
+        for argument in arguments
+    ]
     with cupy.cuda.Device(device.index):
         stream = cupy.cuda.ExternalStream(torch.cuda.current_stream(device).cuda_stream)
         kernel = _kernel(name, dtype, device.index)

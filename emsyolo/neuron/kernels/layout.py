@@ -42,7 +42,7 @@ def in_order_of(x: Tensor, like: Tensor) -> Tensor:
 
 
 def bytes_for(steps: int) -> int:
-    """Rows of bits that hold so many steps."""
+    """The number of rows of bits that hold a number of steps."""
     return -(-steps // STEPS_PER_BYTE)
 
 

@@ -1,4 +1,4 @@
-"""The plain reference of the neurons, in PyTorch alone."""
+"""The plain reference of the neurons, in nothing but PyTorch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def lif_steps(
     detach_reset: bool = True,
     soft_reset: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Spikes of a sequence of currents and the potential after the last step (arguments as `neuron.lif.lif`).
+    """Spikes of a sequence of currents and the potential after the last step (see `neuron.lif.lif` for the arguments).
 
     Args:
         x: currents `[T, N, *]`.

@@ -40,7 +40,7 @@ HAS_TEAM = _openmp()
 
 @intrinsic
 def in_team(context: Any, work: Any, count: Any, threads: Any, arguments: Any) -> Any:
-    """`work(*arguments, begin, end)` by so many of OpenMP's threads, each on its part of `count` things.
+    """`work(*arguments, begin, end)` by a number of OpenMP's threads, each on its part of `count` things.
 
     `work` is compiled; `arguments` a tuple, which stays alive in the caller.
     """
@@ -86,7 +86,7 @@ def shared(count: int, worth: int, work: Callable[..., None], by_all: Callable[.
 
     Args:
         count: of things; `work` gets the arguments and the first and last of its own.
-        worth: so many are worth another thread.
+        worth: the number that is worth another thread.
         work: compiled, without the interpreter's lock.
         by_all: the same through `in_team`: compiled `(count, threads, *arguments)`.
         arguments: of the work.

@@ -148,7 +148,7 @@ def test_delayed_neurons_take_all_steps_of_a_time_or_refuse() -> None:
     x = frames()[:, :1, :, :32, :32]
     spiking = convert(trained_like("spiking_yolov3"), lambda: [x], Conversion(rule="delayed"))
     assert [t for t, _ in simulate(spiking, x, [4, 16], chunk=16)] == [4, 16]
-    with pytest.raises(ValueError, match=r"convert\.chunk is 16; expected at least T = 2048, for delayed neurons"):
+    with pytest.raises(ValueError, match=r"convert\.chunk is 16; expected at least T = 2048, since delayed neurons"):
         list(simulate(spiking, x, [4, 2048], chunk=16))
 
 

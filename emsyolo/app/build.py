@@ -42,7 +42,8 @@ def data_of(cfg: DictConfig) -> DataModule:
 def _check_keys(dataset: DictConfig, taken: Collection[str]) -> None:
     """Refuse misspelt keys: what stands in a data set's config is taken by it, or referred to, or read elsewhere."""
     text = OmegaConf.to_yaml(dataset, resolve=False)
-    known = {*taken, *HYDRA, *READ_HERE, *re.findall(r"\$\{dataset\.(\w+)", text)}
+    of_sets = {*dataset.get("train", ()), *dataset.get("val", ())}  # which usually refer to it
+    known = {*taken, *HYDRA, *READ_HERE, *of_sets, *re.findall(r"\$\{dataset\.(\w+)", text)}
     for key in map(str, dataset):
         if key not in known:
             near = get_close_matches(key, [*taken, *READ_HERE], n=1)

@@ -30,7 +30,7 @@ def test_says_what_it_was_made_of(tmp_path: Path) -> None:
         "- neuron: LIF (decay 0.25, v_threshold 0.5, surrogate_width 1.0, ",
         "- augmentation: affine, hsv",
         "- energy per image: 0.2500 mJ, 50.00% of the same ANN's",
-        "- spike purity: 1 of 2 convolutions are fed by 0 and 1 alone; the others have 25.00% of the MACs: stem",
+        "- spike purity: 1 of 2 convolutions are fed by 0 and 1 only; the others have 25.00% of the MACs: stem",
         "| 1 | 0.5000 | 0.2500 |",
         "| a\\|b | 0.5000 |",
         "| c | - |",

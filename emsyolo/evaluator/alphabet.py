@@ -59,7 +59,7 @@ class Tagged(Tensor):
             declared = declared_of(args[0])
         elif name in JOINING:
             declared = joined(declared_of(tensor) for tensor in (args[0] if args else kwargs["tensors"]))
-        elif name in ADDING and all(arg is not None and arg.spikes for arg in map(declared_of, args[:2])):
+        elif name in ADDING and all(isinstance(arg, Tensor) and declared_of(arg) != NUMBERS for arg in args[:2]):
             declared = None
         else:
             declared = NUMBERS
@@ -85,13 +85,15 @@ def declared_of(x: Any) -> Declared | None:
     return x.declared if isinstance(x, Tagged) else None
 
 
-def joined(parts: Iterable[Declared | None]) -> Declared:
+def joined(parts: Iterable[Declared | None]) -> Declared | None:
     """What is known of tensors that were put beside each other."""
-    alphabets = [None if part is None else part.spikes for part in parts]
-    known = [alphabet for alphabet in alphabets if alphabet is not None]
-    if not known or len(known) < len(alphabets):
+    listed = list(parts)
+    if NUMBERS in listed:
         return NUMBERS
-    return Declared(Spikes(max(spikes.levels for spikes in known), any(spikes.signed for spikes in known)))
+    alphabets = [part.spikes for part in listed if part is not None and part.spikes is not None]
+    if len(alphabets) < len(listed):
+        return None
+    return Declared(Spikes(max(spikes.levels for spikes in alphabets), any(spikes.signed for spikes in alphabets)))
 
 
 def _mapped(value: Any, change: Callable[[Tensor], Any]) -> Any:

@@ -8,8 +8,8 @@ from functools import partial
 from spikingjelly.activation_based import base, functional
 from torch import Tensor, nn
 
-from emsyolo.layer.spike_conv import SpikeConv2d
 from emsyolo.neuron.neuron import packed_spikes
+from emsyolo.neuron.packed import Packed
 
 
 def over_time(x: Tensor, apply: Callable[[Tensor], Tensor]) -> Tensor:
@@ -29,13 +29,13 @@ class MultiStep(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[T, N, C, H, W]` in and out."""
-        bits: Tensor | None = None  # of x, where it comes from a neuron that packs its spikes
+        packed: Packed | None = None  # x as bits, where it comes from a neuron that packs its spikes
         for layer in self:
             if isinstance(layer, base.MemoryModule):
                 x = layer(x)
-            elif bits is not None and isinstance(layer, SpikeConv2d):
-                x = over_time(x, partial(layer, bits=bits))
+            elif packed is not None and getattr(layer, "takes_packed", False):
+                x = over_time(x, partial(layer, packed=packed))
             else:
                 x = over_time(x, layer)
-            bits = packed_spikes(layer)
+            packed = packed_spikes(layer)
         return x

@@ -8,20 +8,22 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from emsyolo.neuron.kernels import operator
+from emsyolo.neuron.packed import Packed
 
 
 class SpikeConv2d(nn.Conv2d):
     """A convolution that keeps the spikes it was fed with as bits: a 32nd of what the float maps take."""
 
-    def forward(self, x: Tensor, bits: Tensor | None = None) -> Tensor:
+    takes_packed = True
+
+    def forward(self, x: Tensor, packed: Packed | None = None) -> Tensor:
         """Maps `[T*N, C, H, W]`; see `nn.Conv2d`.
 
         Args:
             x: spikes or other maps `[T*N, C_in, H, W]`.
-            bits: of `operator.lif`, which gave x; None: x itself is kept.
+            packed: x as bits, if its neuron keeps them; None: x itself is kept.
         """
-        if bits is None or self.padding_mode != "zeros" or isinstance(self.padding, str):
+        if packed is None or self.padding_mode != "zeros" or isinstance(self.padding, str):
             return super().forward(x)
         weight, bias = self.weight, self.bias
         device = x.device.type
@@ -29,16 +31,18 @@ class SpikeConv2d(nn.Conv2d):
             dtype = torch.get_autocast_dtype(device)
             x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
         geometry = (self.stride, self.padding, self.dilation, self.groups)
-        out: Tensor = _PackedConv.apply(x, bits, weight, bias, geometry)
+        out: Tensor = _PackedConv.apply(x, packed.bits, weight, bias, geometry, packed)
         return out
 
 
 class _PackedConv(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bits: Tensor, weight: Tensor, bias: Tensor | None, geometry: Any) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, bits: Tensor, weight: Tensor, bias: Tensor | None, geometry: Any, packed: Packed
+    ) -> Tensor:
         stride, padding, dilation, groups = geometry
         ctx.save_for_backward(bits, weight)
-        ctx.steps, ctx.dtype, ctx.geometry = len(x) // bits.shape[1], x.dtype, geometry
+        ctx.packed, ctx.dtype, ctx.geometry = packed, x.dtype, geometry
         ctx.bias_sizes = None if bias is None else list(bias.shape)
         with torch.autocast(x.device.type, enabled=False):
             return nn.functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
@@ -47,10 +51,10 @@ class _PackedConv(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         bits, weight = ctx.saved_tensors
-        x = operator.unpack(bits, ctx.steps, ctx.dtype).flatten(0, 1)
+        x = ctx.packed.spikes(bits, ctx.dtype)
         stride, padding, dilation, groups = ctx.geometry
         wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[2], ctx.needs_input_grad[3]]
         to_x, to_weight, to_bias = torch.ops.aten.convolution_backward(
             grad, x, weight, ctx.bias_sizes, stride, padding, dilation, False, [0, 0], groups, wanted
         )
-        return to_x, None, to_weight, to_bias, None
+        return to_x, None, to_weight, to_bias, None, None

@@ -13,6 +13,7 @@ from emsyolo.neuron.kernels import cuda, operator, reference
 from emsyolo.neuron.kernels.layout import check_potential, potential_dtype
 from emsyolo.neuron.memory import Memory
 from emsyolo.neuron.neuron import Spikes
+from emsyolo.neuron.packed import Packed
 from emsyolo.neuron.plain import PlainLIF
 
 Backend = Literal["auto", "torch", "numba", "cupy", "spikingjelly"]
@@ -136,7 +137,7 @@ class LIF(neuron.LIFNode):
         self.backend = backend
         self.pack = False
         self.spike_dtype: torch.dtype | None = None  # for inference; None: that of the currents
-        self._bits: Tensor | None = None
+        self._packed: Packed | None = None
 
     def extra_repr(self) -> str:
         """The arguments, as typed in a config."""
@@ -164,7 +165,7 @@ class LIF(neuron.LIFNode):
             return spikes
         keep = torch.is_grad_enabled() and x_seq.requires_grad
         spikes, bits, self.v = operator.lif(x_seq, v, *constants, self.soft_reset, keep, self.spike_dtype)
-        self._bits = bits if keep and self.pack else None
+        self._packed = Packed(bits, len(x_seq), operator.unpack) if keep and self.pack else None
         return spikes
 
     def _first(self, x: Tensor) -> Tensor | None:
@@ -181,10 +182,10 @@ class LIF(neuron.LIFNode):
         """The same in plain operators, for inference."""
         return PlainLIF(decay=self.decay, v_threshold=self.v_threshold, soft_reset=self.soft_reset, start=self.start)
 
-    def take_bits(self) -> Tensor | None:
+    def take_bits(self) -> Packed | None:
         """The bits of the last spikes, once, where the node packs them (`pack`) and a gradient is to come."""
-        bits, self._bits = self._bits, None
-        return bits
+        packed, self._packed = self._packed, None
+        return packed
 
     def _backend(self, x: Tensor) -> str:
         """The back-end for a map."""

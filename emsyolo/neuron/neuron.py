@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from spikingjelly.activation_based.neuron import BaseNode
-from torch import Tensor, nn
+from torch import nn
+
+from emsyolo.neuron.packed import Packed
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def plain_form(module: nn.Module) -> nn.Module:
     return copied
 
 
-def packed_spikes(module: nn.Module) -> Tensor | None:
+def packed_spikes(module: nn.Module) -> Packed | None:
     """The last spikes as bits, once, of a neuron that packs them; else None."""
     take_bits = getattr(module, "take_bits", None)
     return None if take_bits is None else take_bits()

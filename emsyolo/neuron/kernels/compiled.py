@@ -111,12 +111,12 @@ def _bits_of_float(context: Any, value: Any) -> Any:
     return types.int32(types.float32), generate
 
 
-def _load(x: Any) -> Any:
+def load(x: Any) -> Any:
     """What is stored, as a number: an int16 is a bfloat16."""
     raise NotImplementedError
 
 
-@overload(_load)
+@overload(load)
 def _load_of(x: Any) -> Any:
     def bfloat16(x: Any) -> Any:
         return _float_of_bits(np.int32(x) << np.int32(16))  # type: ignore[call-arg]
@@ -127,6 +127,14 @@ def _load_of(x: Any) -> Any:
     return bfloat16 if isinstance(x, types.Integer) else number
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def float_to_bfloat16(value: Any) -> Any:
+    """The bits of the nearest bfloat16 to a float32, ties to even."""
+    bits: Any = _bits_of_float(value)  # type: ignore[call-arg]
+    even = (bits >> np.int32(16)) & np.int32(1)
+    return np.int16((bits + np.int32(0x7FFF) + even) >> np.int32(16))
+
+
 def _store(value: Any, like: Any) -> Any:
     """A number as what is stored in an array: in one of int16 a bfloat16, the nearest, ties to even."""
     raise NotImplementedError
@@ -135,9 +143,7 @@ def _store(value: Any, like: Any) -> Any:
 @overload(_store)
 def _store_of(value: Any, like: Any) -> Any:
     def bfloat16(value: Any, like: Any) -> Any:
-        bits: Any = _bits_of_float(value)  # type: ignore[call-arg]
-        even = (bits >> np.int32(16)) & np.int32(1)
-        return np.int16((bits + np.int32(0x7FFF) + even) >> np.int32(16))
+        return float_to_bfloat16(value)
 
     def number(value: Any, like: Any) -> Any:
         return value
@@ -180,7 +186,7 @@ def _forward(
                 if shift == 0:
                     mark[:] = 0
                 for i in range(len(potential)):
-                    u = _load(current[i]) + decay * potential[i]
+                    u = load(current[i]) + decay * potential[i]
                     distance = u - v_threshold
                     fired = distance >= 0
                     both = np.uint8(fired) * FIRED + np.uint8(abs(distance) < half_width) * INSIDE
@@ -189,7 +195,7 @@ def _forward(
                     potential[i] = (distance if soft else nothing) if fired else u
             else:
                 for i in range(len(potential)):
-                    u = _load(current[i]) + decay * potential[i]
+                    u = load(current[i]) + decay * potential[i]
                     distance = u - v_threshold
                     fired = distance >= 0
                     out[i] = one if fired else zero
@@ -220,7 +226,7 @@ def _backward(
             into, result = grad[t, start:stop], out[t, start:stop]
             for i in range(len(after)):
                 both = mark[i] >> shift
-                own = _load(into[i]) * slope if both & INSIDE else nothing
+                own = load(into[i]) * slope if both & INSIDE else nothing
                 after[i] = own + (nothing if both & stops else decay * after[i])
                 result[i] = _store(after[i], result)
 

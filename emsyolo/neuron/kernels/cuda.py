@@ -11,7 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emsyolo.neuron.kernels.layout import bytes_for, in_order_of, like_rows, potential_dtype, rows_of
+from emsyolo.neuron.kernels.layout import (
+    bytes_for,
+    in_order_of,
+    integer_fields,
+    like_rows,
+    potential_dtype,
+    rows_for,
+    rows_of,
+)
 
 HALF = {torch.bfloat16: 1, torch.float16: 2}
 THREADS = 256
@@ -100,6 +108,53 @@ def unpack(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     spikes = like_rows(bits, steps, dtype)
     neurons = bits[0].numel()
     _launch("lif_unpack", dtype, neurons, (bits, spikes), bits, spikes, np.int64(neurons), np.int32(steps))
+    return spikes
+
+
+def integer_forward(
+    x: Tensor, v: Tensor | None, *, decay: float, input_scale: float, levels: int, keep: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `integer.forward`."""
+    x = rows_of(x)
+    spikes = like_rows(x, len(x), x.dtype)
+    bits = like_rows(x, rows_for(len(x), levels) if keep else 0, torch.uint8)
+    last = like_rows(x, 1, potential_dtype(x.dtype))
+    if v is not None:
+        last.copy_(v)
+    neurons, real = x[0].numel(), _real(x.dtype)
+    width, per_byte = integer_fields(levels)
+    _launch(
+        "ilif_forward", x.dtype, neurons, (x, spikes, last, bits),
+        x, np.int64(0 if x.stride(0) == 0 else neurons), last, spikes, bits if keep else None, np.int64(neurons),
+        np.int32(len(x)), real(decay), real(input_scale), real(levels), np.int32(width), np.int32(per_byte),
+        np.int32(v is not None),
+    )  # fmt: skip
+    return spikes, bits, last[0]
+
+
+def integer_backward(grad: Tensor, bits: Tensor, *, decay: float, input_scale: float, levels: int) -> Tensor:
+    """As `integer.backward`."""
+    grad = in_order_of(grad, bits)
+    out = like_rows(bits, len(grad), grad.dtype)
+    neurons, real = bits[0].numel(), _real(grad.dtype)
+    width, per_byte = integer_fields(levels)
+    _launch(
+        "ilif_backward", grad.dtype, neurons, (grad, bits, out),
+        grad, bits, out, np.int64(neurons), np.int32(len(grad)), real(decay), real(input_scale), np.int32(width),
+        np.int32(per_byte),
+    )  # fmt: skip
+    return out
+
+
+def integer_unpack(bits: Tensor, steps: int, levels: int, dtype: torch.dtype) -> Tensor:
+    """As `integer.unpack`."""
+    spikes = like_rows(bits, steps, dtype)
+    neurons = bits[0].numel()
+    width, per_byte = integer_fields(levels)
+    _launch(
+        "ilif_unpack", dtype, neurons, (bits, spikes), bits, spikes, np.int64(neurons), np.int32(steps),
+        np.int32(width), np.int32(per_byte),
+    )  # fmt: skip
     return spikes
 
 

@@ -46,6 +46,17 @@ def bytes_for(steps: int) -> int:
     return -(-steps // STEPS_PER_BYTE)
 
 
+def integer_fields(levels: int) -> tuple[int, int]:
+    """Of integer-valued neurons' bits: the width of a step's field (in the box, and the spike), steps per byte."""
+    width = 1 + levels.bit_length()
+    return width, 8 // width
+
+
+def rows_for(steps: int, levels: int) -> int:
+    """The number of rows of bits that hold a number of steps of integer-valued neurons."""
+    return -(-steps // integer_fields(levels)[1])
+
+
 def potential_dtype(dtype: torch.dtype) -> torch.dtype:
     """Of the potentials: in half precision they would lose currents that are small beside them."""
     return torch.promote_types(dtype, torch.float32)

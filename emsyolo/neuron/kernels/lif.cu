@@ -1,5 +1,5 @@
-// The multi-step leaky integrate-and-fire neuron: forward and backward pass, and the bits that join them; and the
-// integrate-and-fire neuron of converted networks.
+// The multi-step leaky integrate-and-fire neuron: forward and backward pass, and the bits that join them; the
+// integrate-and-fire neuron of converted networks; and the integer-valued neuron.
 //
 // Compiled at run time for a GPU (kernels/cuda.py), and in the tests by a C++ compiler for a CPU, from this one text.
 // The caller defines
@@ -210,5 +210,101 @@ KERNEL lif_unpack(const unsigned char *bits, stored *spikes, long long neurons, 
             unpack<VECTOR>(bits, spikes, neurons, i, steps);
         else
             unpack<1>(bits, spikes, neurons, i, steps);
+    }
+}
+
+// The integer-valued neuron. A byte of its bits holds `per_byte` steps of `width` bits: the lowest says that the
+// potential lay in [0, levels], the others are the spike.
+
+// To the nearest whole number, ties to even, for 0 <= u < 2^21: what is added leaves no bits for a fraction.
+INLINE real nearest(real u) {
+    real shift = sizeof(real) == 8 ? (real)6755399441055744.0 : (real)12582912.0;
+    return (u + shift) - shift;
+}
+
+template <int WIDTH>
+INLINE void integer_forward(const stored *x, long long row, real *v, stored *spikes, unsigned char *bits,
+                            long long neurons, long long i, int steps, real decay, real scale, real levels, int width,
+                            int per_byte, bool starts) {
+    real r[WIDTH];
+    for (int k = 0; k < WIDTH; ++k) r[k] = starts ? v[i + k] : 0;
+    for (int group = 0; group < steps; group += per_byte) {
+        Pack<unsigned char, WIDTH> marks = {};
+        int stop = group + per_byte < steps ? group + per_byte : steps;
+        for (int t = group; t < stop; ++t) {
+            Pack<stored, WIDTH> in = *(const Pack<stored, WIDTH> *)(x + t * row + i), out;
+            for (int k = 0; k < WIDTH; ++k) {
+                real u = load(in.at[k]) * scale + decay * r[k];
+                real clipped = u < 0 ? 0 : u > levels ? levels : u;
+                real sent = nearest(clipped);
+                marks.at[k] |= ((unsigned)sent << 1 | (clipped == u ? 1u : 0u)) << (t - group) * width;
+                out.at[k] = store(sent);
+                r[k] = u - sent;
+            }
+            *(Pack<stored, WIDTH> *)(spikes + t * neurons + i) = out;
+        }
+        if (bits) *(Pack<unsigned char, WIDTH> *)(bits + group / per_byte * neurons + i) = marks;
+    }
+    for (int k = 0; k < WIDTH; ++k) v[i + k] = r[k];
+}
+
+template <int WIDTH>
+INLINE void integer_backward(const stored *grad, const unsigned char *bits, stored *out, long long neurons,
+                             long long i, int steps, real decay, real scale, int width, int per_byte) {
+    real later[WIDTH] = {};
+    for (int t = steps - 1; t >= 0; --t) {
+        Pack<unsigned char, WIDTH> marks = *(const Pack<unsigned char, WIDTH> *)(bits + t / per_byte * neurons + i);
+        Pack<stored, WIDTH> in = *(const Pack<stored, WIDTH> *)(grad + t * neurons + i), to;
+        for (int k = 0; k < WIDTH; ++k) {
+            real own = marks.at[k] >> t % per_byte * width & 1u ? load(in.at[k]) : 0;
+            later[k] = own + decay * later[k];
+            to.at[k] = store(scale * later[k]);
+        }
+        *(Pack<stored, WIDTH> *)(out + t * neurons + i) = to;
+    }
+}
+
+template <int WIDTH>
+INLINE void integer_unpack(const unsigned char *bits, stored *spikes, long long neurons, long long i, int steps,
+                           int width, int per_byte) {
+    unsigned largest = (1u << (width - 1)) - 1;
+    for (int t = 0; t < steps; ++t) {
+        Pack<unsigned char, WIDTH> marks = *(const Pack<unsigned char, WIDTH> *)(bits + t / per_byte * neurons + i);
+        Pack<stored, WIDTH> out;
+        for (int k = 0; k < WIDTH; ++k)
+            out.at[k] = store((real)(marks.at[k] >> (t % per_byte * width + 1) & largest));
+        *(Pack<stored, WIDTH> *)(spikes + t * neurons + i) = out;
+    }
+}
+
+KERNEL ilif_forward(const stored *x, long long row, real *v, stored *spikes, unsigned char *bits, long long neurons,
+                    int steps, real decay, real scale, real levels, int width, int per_byte, int starts, int wide) {
+    EACH(i) {
+        if (wide)
+            integer_forward<VECTOR>(x, row, v, spikes, bits, neurons, i, steps, decay, scale, levels, width, per_byte,
+                                    starts);
+        else
+            integer_forward<1>(x, row, v, spikes, bits, neurons, i, steps, decay, scale, levels, width, per_byte,
+                               starts);
+    }
+}
+
+KERNEL ilif_backward(const stored *grad, const unsigned char *bits, stored *out, long long neurons, int steps,
+                     real decay, real scale, int width, int per_byte, int wide) {
+    EACH(i) {
+        if (wide)
+            integer_backward<VECTOR>(grad, bits, out, neurons, i, steps, decay, scale, width, per_byte);
+        else
+            integer_backward<1>(grad, bits, out, neurons, i, steps, decay, scale, width, per_byte);
+    }
+}
+
+KERNEL ilif_unpack(const unsigned char *bits, stored *spikes, long long neurons, int steps, int width, int per_byte,
+                   int wide) {
+    EACH(i) {
+        if (wide)
+            integer_unpack<VECTOR>(bits, spikes, neurons, i, steps, width, per_byte);
+        else
+            integer_unpack<1>(bits, spikes, neurons, i, steps, width, per_byte);
     }
 }

@@ -1,5 +1,6 @@
-"""The multi-step neurons as operators of torch: `torch.ops.emsyolo.lif`, its backward pass, its spikes again; the IF of
-converted networks, `emsyolo.if_steps`; and max-pooling, for CPUs.
+"""The multi-step neurons as operators of torch: `torch.ops.emsyolo.lif`, its backward pass, its spikes again;
+the same of the integer-valued neuron, `emsyolo.ilif`; the IF of converted networks, `emsyolo.if_steps`; and max-pooling,
+for CPUs.
 
 Numba computes them on a CPU, CuPy on a GPU. `torch.compile` and autograd know them: what is kept for the backward pass
 is one byte per neuron and four steps.
@@ -12,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from emsyolo.neuron.kernels import compiled, cuda, integrate, pool
-from emsyolo.neuron.kernels.layout import bytes_for, like_rows, potential_dtype, rows_of
+from emsyolo.neuron.kernels import compiled, cuda, integer, integrate, pool
+from emsyolo.neuron.kernels.layout import bytes_for, like_rows, potential_dtype, rows_for, rows_of
 
 
 @torch.library.custom_op("emsyolo::lif", mutates_args=(), device_types="cpu")
@@ -143,6 +144,116 @@ def _backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
 
 
 lif.register_autograd(_backward, setup_context=_setup)
+
+
+@torch.library.custom_op("emsyolo::ilif", mutates_args=(), device_types="cpu")
+def ilif(
+    x: Tensor,
+    v: Tensor | None,
+    decay: float,
+    input_scale: float,
+    levels: int,
+    keep: bool,
+    spike_dtype: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Integer spikes of currents; see `emsyolo.neuron.ilif.ilif` for the equation. The reset is detached.
+
+    Args:
+        x: currents `[T, N, *]`, float16, bfloat16, float32 or float64, in any memory format.
+        v: potential `[N, *]` before the first step; None is 0. No gradient flows into it.
+        decay: in [0, 1].
+        input_scale: > 0.
+        levels: D, 1 to 127.
+        keep: what the backward pass needs.
+        spike_dtype: see `lif`.
+
+    Returns:
+        Spikes `[T, N, *]`; bits, uint8, as many rows `[N, *]` as `layout.rows_for` says (none without `keep`): fields
+        of `layout.integer_fields` bits per step, the lowest for a potential in [0, D], the others the spike; the potential
+        after the last step `[N, *]`, at least float32.
+    """
+    return integer.forward(
+        x, v, decay=decay, input_scale=input_scale, levels=levels, keep=keep, spike_dtype=spike_dtype
+    )
+
+
+@ilif.register_kernel("cuda")
+def _(
+    x: Tensor,
+    v: Tensor | None,
+    decay: float,
+    input_scale: float,
+    levels: int,
+    keep: bool,
+    spike_dtype: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    if spike_dtype not in (None, x.dtype):
+        raise ValueError(f"emsyolo::ilif: spike_dtype is {spike_dtype}; on CUDA spikes are of the currents' dtype")
+    return cuda.integer_forward(x, v, decay=decay, input_scale=input_scale, levels=levels, keep=keep)
+
+
+@ilif.register_fake
+def _(
+    x: Tensor,
+    v: Tensor | None,
+    decay: float,
+    input_scale: float,
+    levels: int,
+    keep: bool,
+    spike_dtype: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    x = rows_of(x)
+    bits = like_rows(x, rows_for(len(x), levels) if keep else 0, torch.uint8)
+    return like_rows(x, len(x), spike_dtype or x.dtype), bits, like_rows(x, 1, potential_dtype(x.dtype))[0]
+
+
+@torch.library.custom_op("emsyolo::ilif_backward", mutates_args=(), device_types="cpu")
+def ilif_backward(grad: Tensor, bits: Tensor, decay: float, input_scale: float, levels: int) -> Tensor:
+    """The gradient of the currents `[T, N, *]` from that of the spikes."""
+    return integer.backward(grad, bits, decay=decay, input_scale=input_scale, levels=levels)
+
+
+@ilif_backward.register_kernel("cuda")
+def _(grad: Tensor, bits: Tensor, decay: float, input_scale: float, levels: int) -> Tensor:
+    return cuda.integer_backward(grad, bits, decay=decay, input_scale=input_scale, levels=levels)
+
+
+@ilif_backward.register_fake
+def _(grad: Tensor, bits: Tensor, decay: float, input_scale: float, levels: int) -> Tensor:
+    return like_rows(bits, len(grad), grad.dtype)
+
+
+@torch.library.custom_op("emsyolo::unpack_integers", mutates_args=(), device_types="cpu")
+def unpack_integers(bits: Tensor, steps: int, levels: int, dtype: torch.dtype) -> Tensor:
+    """The spikes `[steps, N, *]` again, from the bits of `ilif`."""
+    return integer.unpack(bits, steps, levels, dtype)
+
+
+@unpack_integers.register_kernel("cuda")
+def _(bits: Tensor, steps: int, levels: int, dtype: torch.dtype) -> Tensor:
+    return cuda.integer_unpack(bits, steps, levels, dtype)
+
+
+@unpack_integers.register_fake
+def _(bits: Tensor, steps: int, levels: int, dtype: torch.dtype) -> Tensor:
+    return like_rows(bits, steps, dtype)
+
+
+def _setup_integer(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    _, _, decay, input_scale, levels, keep, _ = inputs
+    if ctx.needs_input_grad[0] and not keep:
+        raise ValueError("emsyolo::ilif: the currents need a gradient; expected keep=True")
+    ctx.decay, ctx.input_scale, ctx.levels = decay, input_scale, levels
+    ctx.save_for_backward(output[1])
+    ctx.mark_non_differentiable(output[1], output[2])
+
+
+def _backward_integer(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    (bits,) = ctx.saved_tensors
+    return ilif_backward(grad, bits, ctx.decay, ctx.input_scale, ctx.levels), *[None] * 6
+
+
+ilif.register_autograd(_backward_integer, setup_context=_setup_integer)
 
 
 @torch.library.custom_op("emsyolo::if_steps", mutates_args=(), device_types="cpu")

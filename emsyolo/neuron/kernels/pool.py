@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from emsyolo.neuron.kernels.compiled import ONE_BITS, _load
+from emsyolo.neuron.kernels.compiled import ONE_BITS, load
 from emsyolo.neuron.kernels.team import in_team, shared
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -81,9 +81,9 @@ def _planes(x: Tensor, inner: bool) -> NDArray[Any]:
 @numba.njit(inline="always")
 def _largest(a: Any, b: Any, c: Any, d: Any) -> Any:
     """The largest of a window, and which it is."""
-    right, below = _load(b) > _load(a), _load(d) > _load(c)
+    right, below = load(b) > load(a), load(d) > load(c)
     top, bottom = (b if right else a), (d if below else c)
-    down = _load(bottom) > _load(top)
+    down = load(bottom) > load(top)
     return (bottom if down else top), np.uint8(down) * np.uint8(2) + np.uint8(below if down else right)
 
 

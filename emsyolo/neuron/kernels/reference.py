@@ -69,6 +69,19 @@ def if_steps(
     return spikes, v, net
 
 
+def ilif_steps(x: Tensor, v: Tensor | None, *, decay: float, input_scale: float, levels: int) -> tuple[Tensor, Tensor]:
+    """Spikes of the integer-valued neuron and the potential after the last step (see `neuron.ilif.ilif`).
+
+    Args:
+        x: currents `[T, N, *]`.
+        v: potential `[N, *]` before the first step, at least float32; None is 0. No gradient flows into it.
+    """
+    dtype = potential_dtype(x.dtype)
+    v = torch.zeros_like(x[0], dtype=dtype) if v is None else v.to(dtype)
+    spikes, v = _ILIF.apply(x, v, decay, input_scale, levels)
+    return spikes, v
+
+
 class _Spike(torch.autograd.Function):
     """Heaviside step, 1 at 0, with the rectangular surrogate gradient."""
 
@@ -122,3 +135,34 @@ class _LIF(torch.autograd.Function):
             later = out[t + 1]
             out[t].add_(later if ctx.soft_reset else torch.addcmul(later, later, spikes[t], value=-1), alpha=ctx.decay)
         return out, None, None, None, None, None
+
+
+class _ILIF(torch.autograd.Function):
+    """The whole sequence at once; keeps a byte per neuron and step for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, v: Tensor, decay: float, input_scale: float, levels: int) -> tuple[Tensor, Tensor]:
+        spikes = torch.empty_like(x)
+        inside = torch.empty_like(x, dtype=torch.uint8) if ctx.needs_input_grad[0] else None
+        for t, current in enumerate(x):
+            u = torch.add(current.to(v.dtype) * input_scale, v, alpha=decay)
+            clipped = u.clamp(0, levels)
+            if inside is not None:
+                torch.eq(clipped, u, out=inside[t])
+            sent = clipped.round_()  # half to even
+            spikes[t] = sent
+            v = u - sent
+        if inside is not None:
+            ctx.save_for_backward(inside)
+        ctx.decay, ctx.input_scale = decay, input_scale
+        ctx.mark_non_differentiable(v)
+        return spikes, v
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        (inside,) = ctx.saved_tensors
+        out = grad * inside.to(grad.dtype)
+        for t in range(len(out) - 2, -1, -1):
+            out[t].add_(out[t + 1], alpha=ctx.decay)  # the reset is detached
+        return out * ctx.input_scale, None, None, None, None

@@ -44,7 +44,8 @@ def test_what_moves_values_keeps_what_was_declared(move) -> None:  # type: ignor
 
 def test_what_joins_spikes_widens_and_what_computes_gives_numbers() -> None:
     assert declared_of(torch.cat((spikes(), spikes(FOUR)), dim=1)) == FOUR
-    assert declared_of(torch.cat((spikes(), torch.rand(2, 3, 4, 6)), dim=1)) == NUMBERS
+    assert declared_of(torch.cat((spikes(), torch.rand(2, 3, 4, 6)), dim=1)) is None
+    assert declared_of(torch.cat((spikes(), tagged(torch.rand(2, 3, 4, 6), NUMBERS)), dim=1)) == NUMBERS
     for computed in (
         spikes().mean(dim=0),
         spikes() * 2,
@@ -55,6 +56,8 @@ def test_what_joins_spikes_widens_and_what_computes_gives_numbers() -> None:
     ):
         assert declared_of(computed) == NUMBERS
     assert declared_of(spikes() + spikes()) is None  # judged by what it holds
+    assert declared_of(spikes() + (spikes() + spikes())) is None
+    assert declared_of(spikes() + tagged(torch.rand(2, 3, 4, 6), NUMBERS)) == NUMBERS
     assert spikes().shape == (2, 3, 4, 6)
 
 

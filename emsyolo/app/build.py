@@ -80,6 +80,8 @@ def fit_to_data(cfg: DictConfig, data: DataModule) -> None:
     """Fill in what the data decides: classes, channels and, for `anchors: auto`, the anchors (printed)."""
     OmegaConf.update(cfg, "model.num_classes", len(data.class_names))
     OmegaConf.update(cfg, "model.in_channels", data.val.channels)
+    if cfg.model.get("head"):  # one without anchors
+        return
     if cfg.model.get("anchors") != "auto":
         return
     sizes = data.train.box_sizes(data.fit.scale_wh)

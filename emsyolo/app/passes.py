@@ -137,8 +137,7 @@ class Simulated:
 
     def activities(self) -> dict[int, Activity]:
         """See `Passes`."""
-        convolutions = dict(self.detector.head.maps.named_children()).keys()
-        maps = {f"head.maps.{name}" for name in convolutions}
+        maps = {f"head.{name}" for name in self.detector.head.map_starts}
         alone = any(getattr(module, "at_once", False) for module in self.detector.modules())
         return until(self._meters, maps=maps, alone=alone)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from emsyolo.model.block import BlockFactory
 from emsyolo.model.detector import Detector
 from emsyolo.model.encode import Encode
-from emsyolo.model.head import YOLOHead
+from emsyolo.model.head import HeadFactory, YOLOHead
 from emsyolo.model.neck import TinyNeck
 from emsyolo.model.resnet import REPEATS, ResNet
 from emsyolo.neuron.neuron import NeuronFactory, check_neuron
@@ -32,6 +32,7 @@ def ems_yolo(
     head_activation: str = "lif",
     in_channels: int = 3,
     anchors_per_level: Sequence[int] | None = None,
+    head: HeadFactory | None = None,
 ) -> Detector:
     """A detector of the EMS-YOLO family.
 
@@ -49,6 +50,7 @@ def ems_yolo(
         head_activation: `lif`: the neck ends in blocks; `silu`: in the non-spiking layer of two published networks.
         in_channels: of a frame.
         anchors_per_level: how many, per stride; what `anchors: auto` finds. None: as many as there are.
+        head: makes another head than the YOLO head with those anchors.
 
     Raises:
         ValueError: an argument outside its range.
@@ -79,5 +81,7 @@ def ems_yolo(
         silu=head_activation == "silu",
     )
     backbone = ResNet(channels, repeats, block, neuron, stem_neuron=stem_neuron, in_channels=in_channels)
-    head = YOLOHead(neck.out_channels, STRIDES, anchors, num_classes, anchors_per_level=anchors_per_level)
-    return Detector(Encode(T), backbone, neck, head)
+    if head:
+        return Detector(Encode(T), backbone, *head(neck, neck.out_channels, STRIDES, num_classes, neuron))
+    anchored = YOLOHead(neck.out_channels, STRIDES, anchors, num_classes, anchors_per_level=anchors_per_level)
+    return Detector(Encode(T), backbone, neck, anchored)

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from emsyolo.geometry.anchors import AnchorLayout, BoxDecoding, decode_yolov5
+from emsyolo.neuron.neuron import NeuronFactory
 from emsyolo.types import HeadMaps, Layout
+
+
+class HeadFactory(Protocol):
+    """Makes a head for a neck, and gives the neck with whatever stands between it and the head."""
+
+    def __call__(
+        self, neck: nn.Module, widths: Sequence[int], strides: Sequence[int], num_classes: int, neuron: NeuronFactory
+    ) -> tuple[nn.Module, Head]:
+        """The neck and the head; `widths` are the channels of the neck's maps."""
 
 
 class Head(nn.Module):
@@ -26,9 +37,20 @@ class Head(nn.Module):
         """What the maps mean."""
         raise NotImplementedError
 
+    @property
+    def map_starts(self) -> dict[str, int]:
+        """By the name of each linear map's convolution, which channel of its level its first one is."""
+        raise NotImplementedError
+
     def forward(self, features: Sequence[Tensor]) -> HeadMaps:
         """Features per scale, `[T, N, C, H, W]`, to the maps of their mean over T."""
         raise NotImplementedError
+
+
+def mean_over_time(x: Tensor, conv: nn.Module) -> Tensor:
+    """The mean of `[T, N, C, H, W]` over T, in a convolution's type; of one step itself: spikes stay spikes."""
+    dtype = conv.get_parameter("weight").dtype
+    return x.mean(dim=0, dtype=dtype) if len(x) > 1 else x[0].to(dtype)
 
 
 class YOLOHead(Head):
@@ -89,6 +111,11 @@ class YOLOHead(Head):
         """What its maps mean."""
         return AnchorLayout(self.strides, tuple(self.anchors), self.num_classes, self.decoding)
 
+    @property
+    def map_starts(self) -> dict[str, int]:
+        """See `Head`."""
+        return {f"maps.{i}": 0 for i in range(len(self.maps))}
+
     @torch.no_grad()
     def _start_biases(self) -> None:
         """Objectness starts at about 8 objects per 640-px image, classes at 0.6 spread over K (as YOLOv5)."""
@@ -101,7 +128,6 @@ class YOLOHead(Head):
         """Features per scale, `[T, N, C, H, W]`, to raw maps `[N, A, H, W, 5+K]`."""
         maps = []
         for conv, x in zip(self.maps, features, strict=True):
-            dtype = conv.get_parameter("weight").dtype
-            raw = conv(x.mean(dim=0, dtype=dtype) if len(x) > 1 else x[0].to(dtype))  # one step: spikes stay spikes
+            raw = conv(mean_over_time(x, conv))
             maps.append(raw.unflatten(1, (self.anchors.shape[1], -1)).permute(0, 1, 3, 4, 2))
         return HeadMaps(tuple(maps), self.layout)

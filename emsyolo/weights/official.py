@@ -1,4 +1,4 @@
-"""Weights of published EMS-YOLO checkpoints, read into our networks."""
+"""Weights of published checkpoints, read into our networks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+
+from emsyolo.weights.official_spike_yolo import is_spike_yolo, load_spike_yolo
 
 # A published parameter belongs to a layer group: `model.0`, or `model.6.2` where a stage repeats a block.
 _GROUP = re.compile(r"^model\.(\d+)(?:\.(\d+))?\.(conv|bn|residual_function|shortcut|anchors|m)\b(.*)$")
@@ -49,18 +51,22 @@ def _our_name(prefix: str, part: str, concatenates: bool) -> str:
 
 
 def load_official(detector: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
-    """Fill an EMS-YOLO detector with a published state dict: resnet10, resnet18, resnet34 or resnet34-cat.
+    """Fill a detector with a published state dict: EMS-YOLO's resnet10, 18, 34 or 34-cat, or SpikeYOLO's of any scale.
 
     The published anchors, in units of the stride, become pixels. The detector is changed only if everything fits.
 
     Args:
         detector: of the same network, for example `build_detector(model="ems_resnet34_cat",
-            overrides=["model.head_activation=silu"])`; resnet18 and resnet34-cat need that override.
+            overrides=["model.head_activation=silu"])`; resnet18 and resnet34-cat need that override; or
+            `build_detector(model="spike_yolo_n")`.
         state_dict: names to tensors, as in the published code (`model.0.conv.weight`, ...).
 
     Raises:
         ValueError: names or shapes that do not fit, each named.
     """
+    if is_spike_yolo(state_dict):
+        load_spike_yolo(detector, state_dict)
+        return
     own = detector.state_dict()
     published, prefixes = _groups(state_dict), _our_groups(detector)
     if len(published) != len(prefixes):

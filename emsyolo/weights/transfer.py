@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,19 +52,22 @@ def transfer(detector: nn.Module, weights: Weights, class_names: Sequence[str], 
         ValueError: names or shapes that differ elsewhere than in the classes: another architecture.
     """
     own = detector.state_dict()
-    layout: Layout = detector.get_submodule("head").layout  # type: ignore[assignment]
+    head: Any = detector.get_submodule("head")
+    layout: Layout = head.layout
+    starts = {f"{HEAD}{name}.{part}": start for name, start in head.map_starts.items() for part in ("weight", "bias")}
     theirs = list(weights.config["class_names"])
     common = [name for name in class_names if name in theirs]
     state = {name: tensor.clone() for name, tensor in weights.state.items()}
-    maps = [name for name in own if name.startswith(MAPS)]
     there = layout.with_classes(len(theirs))
-    same_layout = all(name in state and len(state[name]) == len(own[name]) - _surplus(layout, there) for name in maps)
+    same_layout = all(
+        name in state and _fits(own[name], state[name], start, layout, there) for name, start in starts.items()
+    )
     if not same_layout:
         common = []
         state = {name: tensor for name, tensor in state.items() if not name.startswith(HEAD)}
     for name in own:
-        if name in maps and same_layout:
-            state[name] = _map(own[name], state[name], layout, there, list(class_names), theirs)
+        if name in starts and same_layout:
+            state[name] = _map(own[name], state[name], starts[name], (layout, there), list(class_names), theirs)
         elif name.startswith(HEAD):  # what the maps mean, such as anchors, is the detector's own
             state[name] = own[name]
     if scale != 1:
@@ -72,18 +76,24 @@ def transfer(detector: nn.Module, weights: Weights, class_names: Sequence[str], 
     return Transfer(tuple(common), tuple(name for name in class_names if name not in common), scale)
 
 
-def _surplus(layout: Layout, there: Layout) -> int:
-    """By how many channels a map of ours is longer than one of the same head for their classes."""
-    return layout.class_rows().numel() - there.class_rows().numel()
+def _rows(layout: Layout, start: int, channels: int) -> list[list[int]]:
+    """By class, the channels that it has among those of a convolution, whose first is `start` of its level."""
+    return [[row - start for row in rows if 0 <= row - start < channels] for rows in layout.class_rows().tolist()]
+
+
+def _fits(own: Tensor, theirs: Tensor, start: int, layout: Layout, there: Layout) -> bool:
+    """Whether a map differs from theirs only by classes."""
+    others = [len(x) - sum(map(len, _rows(of, start, len(x)))) for x, of in ((own, layout), (theirs, there))]
+    return others[0] == others[1]
 
 
 def _map(
-    own: Tensor, theirs: Tensor, layout: Layout, there: Layout, names: list[str], their_names: list[str]
+    own: Tensor, theirs: Tensor, start: int, layouts: tuple[Layout, Layout], names: list[str], their_names: list[str]
 ) -> Tensor:
     """One map's weight or bias `[channels, ...]`, of theirs what belongs to no class or to one that both have."""
     if theirs.shape[1:] != own.shape[1:]:
         return theirs  # another width, which load_weights refuses by name
-    rows, their_rows = layout.class_rows(), there.class_rows()
+    rows, their_rows = _rows(layouts[0], start, len(own)), _rows(layouts[1], start, len(theirs))
     here = own.clone()
     here[_others(rows, len(own))] = theirs[_others(their_rows, len(theirs))]
     for name in names:
@@ -92,10 +102,10 @@ def _map(
     return here
 
 
-def _others(rows: Tensor, channels: int) -> Tensor:
+def _others(rows: list[list[int]], channels: int) -> Tensor:
     """The channels that belong to no class, `[channels]` bool."""
     other = torch.ones(channels, dtype=torch.bool)
-    other[rows.flatten()] = False
+    other[[row for of_class in rows for row in of_class]] = False
     return other
 
 

@@ -1,6 +1,6 @@
 """The multi-step neurons as operators of torch: `torch.ops.emsyolo.lif`, its backward pass, its spikes again;
-the same of the integer-valued neuron, `emsyolo.ilif`; the IF of converted networks, `emsyolo.if_steps`; and max-pooling,
-for CPUs.
+the same of the integer-valued neuron, `emsyolo.ilif`; the IF of converted networks, `emsyolo.if_steps`; and
+max-pooling, for CPUs.
 
 Numba computes them on a CPU, CuPy on a GPU. `torch.compile` and autograd know them: what is kept for the backward pass
 is one byte per neuron and four steps.
@@ -169,8 +169,8 @@ def ilif(
 
     Returns:
         Spikes `[T, N, *]`; bits, uint8, as many rows `[N, *]` as `layout.rows_for` says (none without `keep`): fields
-        of `layout.integer_fields` bits per step, the lowest for a potential in [0, D], the others the spike; the potential
-        after the last step `[N, *]`, at least float32.
+        of `layout.integer_fields` bits per step, the lowest for a potential in [0, D], the others the spike; the
+        potential after the last step `[N, *]`, at least float32.
     """
     return integer.forward(
         x, v, decay=decay, input_scale=input_scale, levels=levels, keep=keep, spike_dtype=spike_dtype

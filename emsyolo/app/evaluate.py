@@ -70,7 +70,7 @@ def evaluate(asked: Asked) -> dict[str, Any]:
     elif detector.chunk is not None:
         passes = Simulated(detector.eval(), cfg.read_out)
     else:
-        ready = for_inference(detector, named_device(cfg.device), precision=cfg.precision)
+        ready = for_inference(detector, named_device(cfg.device), precision=cfg.precision, unroll=cfg.unroll)
         passes = Direct(ready, cfg.read_out, compiled=cfg.compile)
     drawing = Drawing(cfg.score_threshold, cfg.sheet_images, EXTREMES if cfg.report else 0)
     metrics = measure(

@@ -18,6 +18,7 @@ from emsyolo.app.convert import conversion_config, converted
 from emsyolo.convert.converter import is_conventional
 from emsyolo.dataset.datamodule import collate
 from emsyolo.deploy.export import Export, agreement
+from emsyolo.deploy.unroll import unrolled
 from emsyolo.model.detector import Detector
 from emsyolo.report.card import model_card
 from emsyolo.weights.checkpoint import Weights
@@ -43,6 +44,10 @@ def export(asked: Asked) -> None:
         settings, steps = instantiate(cfg.convert), cfg.T if asked.names("T") else cfg.convert.T
         detector, _ = converted(detector, data_of(cfg), settings, steps)
         config = conversion_config(weights, settings, steps)
+    if cfg.unroll:
+        if not form.needs_frames:
+            raise ValueError("unroll=true: weights are stored as they were trained; expected format=onnx or nir")
+        detector = unrolled(detector)
     out = Path(cfg.out or weights.path.with_suffix(""))
     if out.suffix != form.suffix:
         out = out.with_name(f"{out.name}{form.suffix}")

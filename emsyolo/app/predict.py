@@ -122,7 +122,7 @@ def predict(asked: Asked) -> None:
         )
     class_names = weights.config["class_names"]
     device = named_device(cfg.device)
-    detector = for_inference(trained_detector(cfg, weights), device, precision=cfg.precision)
+    detector = for_inference(trained_detector(cfg, weights), device, precision=cfg.precision, unroll=cfg.unroll)
     if cfg.compile:
         detector.compile()
     if cfg.out is None:

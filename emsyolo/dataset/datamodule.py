@@ -31,12 +31,16 @@ class Augmented(Dataset[Sample]):
         dataset: raw samples.
         transforms: applied in order.
         seed: of the transforms' random numbers, >= 0.
+        closes_at: epoch from which transforms that `closes` are left out; None: never.
     """
 
-    def __init__(self, dataset: ImageDataset, transforms: Sequence[Transform], seed: int) -> None:
+    def __init__(
+        self, dataset: ImageDataset, transforms: Sequence[Transform], seed: int, closes_at: int | None = None
+    ) -> None:
         self.dataset = dataset
         self.transforms = tuple(transforms)
         self.seed = seed
+        self.closes_at = closes_at
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -47,8 +51,10 @@ class Augmented(Dataset[Sample]):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(mixed_seed(self.seed, epoch, index))
             sample = self.dataset[index]
+            closed = self.closes_at is not None and epoch >= self.closes_at
             for transform in self.transforms:
-                sample = transform(sample, self._draw)
+                if not (closed and getattr(transform, "closes", False)):
+                    sample = transform(sample, self._draw)
         return sample
 
     def _draw(self) -> Sample:
@@ -146,6 +152,7 @@ class DataModule:
         fit: makes the transform that brings every sample to `size_hw`, after any augmentation.
         box_filters: by name, which boxes evaluation may count.
         box_filter: name of the one that it does count; the figures of the others stand beside.
+        close_mosaic: number of epochs at the end of a training without mosaic.
 
     Attributes:
         fit: that transform.
@@ -172,14 +179,19 @@ class DataModule:
         fit: Callable[[tuple[int, int]], Fit] | None = None,
         box_filters: Mapping[str, BoxFilter] | None = None,
         box_filter: str | None = None,
+        close_mosaic: int = 0,
     ) -> None:
         if not name.isprintable() or not name.strip(". ") or set(name) & set("/\\\\:"):
             raise ValueError(
                 f"dataset.name={name!r}: expected a name that a folder can have, since runs lie in one of that name"
             )
-        for key, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if value < 1:
-                raise ValueError(f"dataset.{key}={value}: expected at least 1")
+        for key, value, least in (
+            ("batch_size", batch_size, 1),
+            ("eval_batch_size", eval_batch_size, 1),
+            ("close_mosaic", close_mosaic, 0),
+        ):
+            if value < least:
+                raise ValueError(f"dataset.{key}={value}: expected at least {least}")
         self.box_filters = dict(box_filters or {})
         if box_filter is not None and box_filter not in self.box_filters:
             raise ValueError(f"dataset.box_filter={box_filter}: expected one of {', '.join(self.box_filters)}")
@@ -193,6 +205,7 @@ class DataModule:
         self.num_workers = num_workers
         self.anchors = anchors
         self.seed = seed
+        self.close_mosaic = close_mosaic
         self._open_train = train
         self._open_val = val
         self._class_names = None if class_names is None else tuple(class_names)
@@ -224,13 +237,19 @@ class DataModule:
         """The classes of both sets; the label is the index."""
         return self.val.class_names
 
-    def train_loader(self, rank: int = 0, world_size: int = 1) -> DataLoader:
+    def train_loader(self, rank: int = 0, world_size: int = 1, epochs: int | None = None) -> DataLoader:
         """Augmented training batches, shuffled; its `sampler` is an `EpochSampler`.
 
         The last batch is left out if it is not full, unless it is the only one.
+
+        Args:
+            rank: number of this process.
+            world_size: number of processes.
+            epochs: of the training, for `close_mosaic`; None: unknown.
         """
         sampler = EpochSampler(len(self.train), True, self.seed, rank, world_size)
-        data = Augmented(self.train, (*self.augment, self.fit), self.seed)
+        closes_at = epochs - self.close_mosaic if epochs is not None and self.close_mosaic else None
+        data = Augmented(self.train, (*self.augment, self.fit), self.seed, closes_at)
         return self._loader(data, sampler, self.batch_size, drop_last=len(sampler) > self.batch_size)
 
     def val_loader(self, rank: int = 0, world_size: int = 1) -> DataLoader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -30,6 +31,8 @@ class Mosaic:
         scale: the zoom is uniform in 1 - scale to 1 + scale; below 1.
         fill: value of what no image covers, 0 to 255.
     """
+
+    closes: ClassVar[bool] = True  # may be left out in the last epochs, where images look as they will
 
     size_hw: tuple[int, int]
     p: float = 1.0

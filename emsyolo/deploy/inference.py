@@ -9,6 +9,7 @@ import torch
 
 from emsyolo.convert.fold import fold_normalisation
 from emsyolo.deploy.int8 import to_int8
+from emsyolo.deploy.unroll import unrolled
 from emsyolo.device import has_bfloat16
 from emsyolo.model.detector import Detector
 from emsyolo.text import shortlist
@@ -18,7 +19,9 @@ DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 DTYPES |= {"int8": torch.float32, "int8-bf16": torch.bfloat16}  # of all but the convolutions of spikes
 
 
-def for_inference(detector: Detector, device: torch.device, *, precision: str | int = 32) -> Detector:
+def for_inference(
+    detector: Detector, device: torch.device, *, precision: str | int = 32, unroll: bool = False
+) -> Detector:
     """A copy of a detector for evaluation and prediction: its normalisation folded into its convolutions.
 
     The maps are the same up to rounding (in float32 to about 1e-5, but a potential that close to the threshold may
@@ -30,6 +33,7 @@ def for_inference(detector: Detector, device: torch.device, *, precision: str | 
         device: of the copy.
         precision: `32`, `bf16`, `16`, `int8` or `int8-bf16` (on a CPU: as 32 or bf16, but the convolutions of spikes in
             8 bits), or `auto`: bf16 where the device computes in it, else 32.
+        unroll: run convolutions of integer spikes on planes of 0 and 1 (`deploy.unroll`).
 
     Raises:
         ValueError: an unknown precision, or int8 elsewhere than on a CPU.
@@ -39,8 +43,11 @@ def for_inference(detector: Detector, device: torch.device, *, precision: str | 
         name = "bf16" if has_bfloat16(device) else "32"
     if name not in DTYPES:
         raise ValueError(f"precision is {precision!r}; expected one of {', '.join(DTYPES)}, auto")
-    ready = copy.deepcopy(detector).eval().requires_grad_(requires_grad=False)
-    fold_normalisation(ready)
+    if unroll:
+        ready = unrolled(detector)
+    else:
+        ready = copy.deepcopy(detector).eval().requires_grad_(requires_grad=False)
+        fold_normalisation(ready)
     dtype = DTYPES[name]
     for part in (ready.backbone, ready.neck):
         part.to(dtype)

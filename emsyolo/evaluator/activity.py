@@ -184,7 +184,7 @@ class ActivityMeter:
             elif is_neuron(module):
                 self._watch(module, self._on_neuron(name))
             elif getattr(module, "passes_spikes", False):
-                self._watch(module, lambda module, x, declared, output: declared)
+                self._watch(module, _passed)
         return self
 
     def __exit__(
@@ -268,6 +268,11 @@ class ActivityMeter:
             return sent
 
         return count_output
+
+
+def _passed(module: Any, x: Tensor, declared: Declared | None, output: Tensor) -> Declared | None:
+    """What comes out of a module that sends spikes on: those of its input, or, of another alphabet, that."""
+    return Declared(module.passes_spikes) if isinstance(module.passes_spikes, Spikes) else declared
 
 
 def until(meters: Mapping[int, ActivityMeter], *, maps: Collection[str], alone: bool) -> dict[int, Activity]:

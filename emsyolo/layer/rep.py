@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -82,27 +80,30 @@ class RepConv(nn.Sequential):
 
     @torch.no_grad()
     def dense(self) -> nn.Conv2d:
-        """The one convolution that this is in evaluation.
-
-        It is linear, so that its kernel is its answer to an impulse in each channel, and its bias that to black.
-        """
-        weight, channels = next(self.parameters()), self.channels
-        training = self.training
-        self.eval()
-        impulses = torch.zeros(channels, channels, 5, 5, dtype=torch.float64, device=weight.device)
-        impulses[torch.arange(channels), torch.arange(channels), 2, 2] = 1
-        exact = _double(self)
-        bias = exact(torch.zeros_like(impulses[:1]))[0, :, 0, 0]
-        answers = exact(impulses)[:, :, 1:4, 1:4] - bias.view(1, -1, 1, 1)
-        self.train(training)
-        found = nn.Conv2d(channels, len(bias), 3, padding=1, device=weight.device, dtype=weight.dtype)
-        # The answer to an impulse is the kernel turned by half.
-        found.weight.copy_(answers.flip(2, 3).transpose(0, 1))
+        """The one convolution that this is in evaluation, composed in float64."""
+        weight = next(self.parameters())
+        kernel = torch.eye(self.channels, dtype=torch.float64, device=weight.device)[:, :, None, None]
+        bias = kernel.new_zeros(self.channels)
+        for layer in self:
+            if isinstance(layer, nn.BatchNorm2d):
+                scale, shift = _scale_and_shift(layer)
+                kernel, bias = kernel * scale.view(-1, 1, 1, 1), bias * scale + shift
+            elif layer.groups == 1:
+                matrix = layer.get_parameter("weight")[:, :, 0, 0].double()
+                kernel, bias = torch.einsum("oc,cihw->oihw", matrix, kernel), matrix @ bias
+            else:  # the frame before it is what black has become, so that its border is like its inside
+                own = layer.get_parameter("weight").double()
+                kernel, bias = kernel * own, bias * own.sum(dim=(1, 2, 3))
+        found = nn.Conv2d(self.channels, len(bias), 3, padding=1, device=weight.device, dtype=weight.dtype)
+        found.weight.copy_(kernel)
         assert found.bias is not None
         found.bias.copy_(bias)
         return found
 
 
-def _double(layers: nn.Sequential) -> nn.Sequential:
-    """A copy in float64, in evaluation."""
-    return copy.deepcopy(layers).double().eval()
+def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """What a normalisation multiplies by and adds in evaluation, `[C]` each, float64."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()
+    return scale, norm.bias.double() - norm.running_mean.double() * scale

@@ -23,6 +23,8 @@ class Towers(Stages):
         neuron: makes a neuron.
     """
 
+    ends_in_neurons = True  # what the head reads is spikes
+
     def __init__(self, neck: nn.Module, widths: Sequence[int], towers: tuple[int, int], neuron: NeuronFactory) -> None:
         super().__init__()
         boxes, classes = towers

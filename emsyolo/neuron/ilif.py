@@ -61,12 +61,13 @@ def ilif(x: Tensor, *, levels: int, decay: float = 0.25, input_scale: float = 1.
 class ILIF(neuron.ILIFNode):
     """`ilif` as a SpikingJelly node in multi-step mode.
 
-    Keeps its potential between calls, like every SpikingJelly node. With `input_scale=1` it is
-    `ILIFNode(tau=1/(1-decay), detach_reset=True, surrogate_function=MultiLevelSpikeCount(levels))` of SpikingJelly, in
-    spikes and gradients, ties included.
+    Keeps its potential between calls, like every SpikingJelly node, in units of the threshold. With `input_scale=1` it
+    is `ILIFNode(tau=1/(1-decay), v_threshold, detach_reset=True, surrogate_function=MultiLevelSpikeCount(levels))` of
+    SpikingJelly, in spikes and gradients, ties included.
 
     Args:
         levels, decay, input_scale: as for `ilif`.
+        v_threshold: what counts as one spike, > 0, in the units of the currents: they are divided by it. Published: 1.
         backend: `torch` (the reference), `numba` (compiled, on a CPU), `cupy` (compiled, on a GPU), or `auto`: numba on
             a CPU, on a GPU cupy where it is installed, else torch.
 
@@ -75,15 +76,26 @@ class ILIF(neuron.ILIFNode):
     """
 
     def __init__(
-        self, levels: int = 4, decay: float = 0.25, input_scale: float = 1.0, backend: Backend = "auto"
+        self,
+        levels: int = 4,
+        decay: float = 0.25,
+        input_scale: float = 1.0,
+        v_threshold: float = 1.0,
+        backend: Backend = "auto",
     ) -> None:
         _check(levels, decay, input_scale)
+        if not v_threshold > 0:
+            raise ValueError(f"neuron.v_threshold is {v_threshold}; expected the current that is one spike, > 0")
         if backend not in get_args(Backend):
             raise ValueError(f"neuron.backend is {backend!r}; expected one of {', '.join(get_args(Backend))}")
         if backend == "cupy" and not cuda.available():
             raise ValueError("neuron.backend is cupy, which is not installed; pip install cupy-cuda12x or cupy-cuda13x")
         super().__init__(
-            tau=2.0, surrogate_function=surrogate.MultiLevelSpikeCount(levels), detach_reset=True, step_mode="m"
+            tau=2.0,
+            v_threshold=v_threshold,
+            surrogate_function=surrogate.MultiLevelSpikeCount(levels),
+            detach_reset=True,
+            step_mode="m",
         )
         self.v: Tensor | float
         # Set here: the parent's constructor refuses decay = 0.
@@ -97,7 +109,10 @@ class ILIF(neuron.ILIFNode):
 
     def extra_repr(self) -> str:
         """The arguments, as typed in a config."""
-        return f"levels={self.levels}, decay={self.decay}, input_scale={self.input_scale}, backend={self.backend}"
+        return (
+            f"levels={self.levels}, decay={self.decay}, input_scale={self.input_scale}, "
+            f"v_threshold={self.v_threshold}, backend={self.backend}"
+        )
 
     def multi_step_forward(self, x_seq: Tensor, *args: Tensor, **kwargs: object) -> Tensor:
         """Spikes `[T, N, *]` of currents `[T, N, *]`, going on from the potential of the last call.
@@ -107,15 +122,12 @@ class ILIF(neuron.ILIFNode):
         """
         check_potential(self.v, x_seq)
         v = self.v if isinstance(self.v, Tensor) else None
+        scale = self.input_scale / self.v_threshold  # potentials are in units of the threshold
         if self._backend(x_seq) == "torch":
-            spikes, self.v = reference.ilif_steps(
-                x_seq, v, decay=self.decay, input_scale=self.input_scale, levels=self.levels
-            )
+            spikes, self.v = reference.ilif_steps(x_seq, v, decay=self.decay, input_scale=scale, levels=self.levels)
             return spikes
         keep = torch.is_grad_enabled() and x_seq.requires_grad
-        spikes, bits, self.v = operator.ilif(
-            x_seq, v, self.decay, self.input_scale, self.levels, keep, self.spike_dtype
-        )
+        spikes, bits, self.v = operator.ilif(x_seq, v, self.decay, scale, self.levels, keep, self.spike_dtype)
         if keep and self.pack:
             self._packed = Packed(bits, len(x_seq), partial(_unpacked, levels=self.levels))
         return spikes
@@ -127,7 +139,7 @@ class ILIF(neuron.ILIFNode):
 
     def plain(self) -> ILIF:
         """The same in torch's operators."""
-        copied = ILIF(self.levels, self.decay, self.input_scale, backend="torch")
+        copied = ILIF(self.levels, self.decay, self.input_scale, self.v_threshold, backend="torch")
         copied.v = self.v
         return copied
 

@@ -72,7 +72,7 @@ class PointLoss:
         )
         weights = goal.scores.sum(dim=-1)
         # Several processes divide by their mean, so that the mean of their losses is that of all.
-        total = (summed(weights.sum()) / world_size()).clamp(min=1)
+        total = summed(weights.sum()).clamp(min=1) / world_size()
         at = goal.answers.nonzero(as_tuple=True)
         wanted = (goal.boxes_xyxy / strides)[at]
         where = points[at[1]]
@@ -118,7 +118,7 @@ def _distance(
     their_sides, their_classes = layout.flat(taught.maps)
     scores = their_classes.sigmoid()
     weight = scores.amax(dim=-1)
-    total = (summed(weight.sum()) / world_size()).clamp(min=1)
+    total = summed(weight.sum()).clamp(min=1) / world_size()
     miss = 1 - complete_iou(boxes, layout.boxes(their_sides, points))
     bins = cross_entropy(sides.flatten(0, 2), their_sides.softmax(dim=-1).flatten(0, 2), reduction="none")
     parts = {

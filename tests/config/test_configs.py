@@ -160,8 +160,19 @@ def test_a_model_brings_its_loss_and_its_conversion_and_the_command_line_wins() 
     assert composed("model=spiking_yolov3_fc", "convert=signed").convert.rule == "signed"
     assert not composed("model=spiking_yolov3_fc", "convert=none").convert
     assert not composed().convert
-    assert composed().loss.box == 0.5
-    assert composed("loss=yolo").loss.box == 0.05
+    assert composed().loss._target_ == "emsyolo.loss.point.PointLoss"
+    assert composed("model=ems_small").loss.box == 0.5
+    assert composed("model=ems_small", "loss=yolo").loss.box == 0.05
+    assert composed("model=ems_small", "head=anchor_free").loss._target_ == "emsyolo.loss.point.PointLoss"
+
+
+def test_steps_are_those_of_the_neuron_unless_typed() -> None:
+    assert composed().T == 1
+    assert composed("model=ems_small").T == 2
+    assert composed("model=ems_small", "neuron=ilif").T == 1
+    assert composed("dataset=gen1_dvs", "neuron=ilif").T == 5
+    assert composed("model=spike_yolo_gen1_s").neuron.decay == 0.5
+    assert composed("experiment=gen1_spike_yolo").T == 2
 
 
 def test_a_protocol_is_a_field_of_its_data_set() -> None:

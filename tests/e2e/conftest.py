@@ -18,9 +18,12 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def script(tmp_path: Path, data_dir: Path) -> Run:
-    """`script("train.py", "T=2")`: runs it; runs/ is in `tmp_path`."""
+    """`script("train.py", "T=2")`: runs it, with binary neurons where no model is typed; runs/ is in `tmp_path`."""
 
     def run(name: str, *overrides: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+        chosen = any(word.startswith(("model=", "experiment=")) for word in overrides)
+        if name == "train.py" and not chosen:
+            overrides = (*overrides, "model=ems_small")
         folders = [f"data_dir={data_dir}", f"runs_dir={tmp_path / 'runs'}"]
         command = [sys.executable, str(ROOT / name), *overrides, *folders]
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT, check=False)

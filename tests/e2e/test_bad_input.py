@@ -89,7 +89,7 @@ def test_a_disk_that_is_full_loses_no_checkpoint(script: Run, tmp_path: Path, da
     limit = len(before) // 2
     folders = [f"data_dir={data_dir}", f"runs_dir={tmp_path / 'runs'}"]
     done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *folders, "resume=last", "trainer.max_epochs=2"],
+        [sys.executable, str(ROOT / "train.py"), *folders, "model=ems_small", "resume=last", "trainer.max_epochs=2"],
         capture_output=True,
         text=True,
         cwd=ROOT,

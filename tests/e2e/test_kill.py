@@ -32,7 +32,7 @@ def command(data_dir: Path, runs: Path, *more: str) -> list[str]:
 
 def end_of(runs: Path) -> tuple[dict[str, Any], list[str]]:
     """The weights and their averages, and the losses by step."""
-    (run,) = runs.glob("digits/ems_small/*")
+    (run,) = runs.glob("digits/*/*")
     state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [
         "best.ckpt", "best.md", "best.safetensors", "last.ckpt",

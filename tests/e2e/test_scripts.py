@@ -146,6 +146,34 @@ def test_sweep_goes_on_after_a_failure_and_ends_with_table_and_plot(script: Run,
     assert "v_threshold" in done.stdout
 
 
+def test_the_default_is_integer_valued_and_pure_when_unrolled(script: Run, tmp_path: Path) -> None:
+    script("train.py", *TINY, "model=ems_small_ilif", "dataset.limit=8", "trainer.max_epochs=1")
+    (run,) = (tmp_path / "runs").glob("digits/ems_small_ilif/*")
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["T"] == 1
+    assert {row["levels"] for row in metrics["layers"]} == {8, None}
+    assert "train/dfl" in (run / "metrics.csv").read_text().splitlines()[0]
+    best = run / "checkpoints" / "best.ckpt"
+    script("evaluate.py", f"checkpoint={best}", "unroll=true", "dataset.limit=8", "dataset.eval_batch_size=4")
+    (again,) = [path for path in (tmp_path / "runs").glob("digits/*/*/metrics.json") if path.parent != run]
+    unrolled = json.loads(again.read_text())
+    assert [row["name"] for row in unrolled["impure"]] == ["backbone.stem.0"]
+    for key in ("mAP", "mAP50"):
+        assert unrolled[key] == pytest.approx(metrics[key], abs=1e-3)
+    assert unrolled["energy"]["snn_mJ"] == pytest.approx(metrics["energy"]["snn_mJ"], rel=1e-3)
+    script("export.py", f"checkpoint={best}", "unroll=true", f"out={tmp_path / 'planes.onnx'}")
+    failed = script("train.py", *TINY, "model=ems_small_ilif", "loss=yolo", ok=False)
+    assert "loss YOLOLoss reads maps of AnchorLayout, the model's head gives PointLayout" in failed.stdout
+
+
+def test_neurons_are_compared_in_one_table(script: Run, tmp_path: Path) -> None:
+    small = [*TINY, "model=ems_small", "dataset.limit=8", "trainer.max_epochs=1"]
+    script("train.py", "-m", "experiment=compare_neurons", *small)
+    rows = json.loads(max((tmp_path / "runs").glob("digits/*/*/sweep.json")).read_text())
+    assert [row["neuron"] for row in rows] == ["lif", "ilif_d1", "ilif_d2", "ilif", "ilif_d8", "relu"]
+    assert not [row for row in rows if "failed" in row]
+
+
 def test_blocks_are_compared_in_one_table(script: Run, tmp_path: Path) -> None:
     tiny = [one for one in TINY if not one.startswith("model.width")]
     done = script("train.py", "-m", "experiment=compare_blocks", *tiny, "dataset.limit=8", "trainer.max_epochs=1")
@@ -228,7 +256,7 @@ def test_interrupted_training_ends_as_if_it_had_not_been(how: signal.Signals, tm
         return [sys.executable, str(ROOT / "train.py"), f"data_dir={data_dir}", f"runs_dir={tmp_path / runs}", *more]
 
     subprocess.run(command("whole", *settings), check=True, cwd=ROOT, capture_output=True, timeout=600)
-    whole = only(tmp_path / "whole", "digits/ems_small/*")
+    whole = only(tmp_path / "whole", "digits/*/*")
 
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(command("cut", *settings), cwd=ROOT, stdout=quiet, stderr=quiet)
@@ -238,12 +266,12 @@ def test_interrupted_training_ends_as_if_it_had_not_been(how: signal.Signals, tm
     time.sleep(0.4)  # into the second epoch
     process.send_signal(how)
     assert process.wait(timeout=120) != 0
-    cut = only(tmp_path / "cut", "digits/ems_small/*")
+    cut = only(tmp_path / "cut", "digits/*/*")
     step = torch.load(cut / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
     assert 0 < step < 24
 
     subprocess.run(command("cut", "resume=last"), check=True, cwd=ROOT, capture_output=True, timeout=600)
-    assert only(tmp_path / "cut", "digits/ems_small/*") == cut
+    assert only(tmp_path / "cut", "digits/*/*") == cut
     one, other = weights(whole), weights(cut)
     assert one.keys() == other.keys()
     assert [name for name in one if not torch.equal(one[name], other[name])] == []

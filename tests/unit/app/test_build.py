@@ -13,7 +13,11 @@ from emsyolo.app.config import compose_config
 
 @pytest.mark.parametrize(
     ("typed", "shape"),
-    [(["model=spiking_yolo"], [5]), ([], [3, 3]), (["model.anchors_per_level=[2,2]"], [2, 2])],
+    [
+        (["model=spiking_yolo"], [5]),
+        (["model=ems_small"], [3, 3]),
+        (["model=ems_small", "model.anchors_per_level=[2,2]"], [2, 2]),
+    ],
 )
 def test_as_many_anchors_are_found_as_the_model_has(tmp_path: Path, typed: list[str], shape: list[int]) -> None:
     cfg = compose_config("train", [*typed, "model.width=0.125", "dataset.limit=8", f"data_dir={tmp_path}"])

@@ -44,7 +44,7 @@ def test_a_run_that_fails_in_any_way_is_a_line_and_the_others_go_on(tmp_path: Pa
     command = [sys.executable, "program.py", "-m", "T=1,2,3", "~trainer.log_every_n_steps"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    (table,) = tmp_path.glob("runs/digits/ems_small/*/sweep.csv")
+    (table,) = tmp_path.glob("runs/digits/ems_small_ilif/*/sweep.csv")
     rows = list(csv.DictReader(table.open()))
     assert [row["T"] for row in rows] == ["1", "2", "3"]
     assert [row["mAP"] for row in rows] == ["0.1", "", "0.3"]

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from emsyolo.neuron.kernels import cuda, operator, reference
+from emsyolo.neuron.kernels.layout import integer_fields, rows_for
 from emsyolo.neuron.lif import LIF
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
-KERNELS = ("lif_forward", "lif_backward", "lif_unpack")
+KERNELS = ("lif_forward", "lif_backward", "lif_unpack", "ilif_forward", "ilif_backward", "ilif_unpack")
 RULES = [(-math.inf, 0.0, False), (0.0, 1.0, True), (-10.0, 10.0, False)]  # plain, signed, imbalanced
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 
@@ -104,6 +105,45 @@ def test_arithmetic_is_the_references(
         torch.testing.assert_close(gradient, wanted, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("wide", [0, 1])
+@pytest.mark.parametrize("levels", [1, 4, 8, 127])
+@pytest.mark.parametrize("steps", [1, 3, 5])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_arithmetic_of_integers_is_the_references(
+    libraries: dict[torch.dtype, ctypes.CDLL], dtype: torch.dtype, steps: int, levels: int, wide: int
+) -> None:
+    torch.manual_seed(steps)
+    library, neurons = libraries[dtype], 64
+    x = ((torch.randn(steps, neurons, dtype=torch.float64) * 16).round() / 4).to(dtype)
+    upstream, start = torch.randn(steps, neurons).to(dtype), torch.rand(neurons).mul(4).round().div(4).to(dtype)
+    leaf = x.clone().requires_grad_()
+    expected, last = reference.ilif_steps(leaf, start, decay=0.25, input_scale=0.5, levels=levels)
+    real = ctypes.c_double if dtype == torch.float64 else ctypes.c_float
+    v = start.to(torch.float64 if dtype == torch.float64 else torch.float32, copy=True)
+    width, per_byte = integer_fields(levels)
+    spikes, bits = torch.empty_like(x), torch.empty(rows_for(steps, levels), neurons, dtype=torch.uint8)
+    count = ctypes.c_longlong(neurons)
+    library.ilif_forward(
+        address(x), count, address(v), address(spikes), address(bits), count, steps, real(0.25), real(0.5),
+        real(levels), width, per_byte, 1, wide,
+    )  # fmt: skip
+    assert torch.equal(spikes, expected)
+    assert torch.equal(v, last)
+    _, numbas, _ = operator.ilif(x, start, 0.25, 0.5, levels, keep=True)
+    assert torch.equal(bits, numbas)
+    again, gradient = torch.empty_like(x), torch.empty_like(x)
+    library.ilif_unpack(address(bits), address(again), count, steps, width, per_byte, wide)
+    assert torch.equal(again, expected)
+    library.ilif_backward(
+        address(upstream), address(bits), address(gradient), count, steps, real(0.25), real(0.5), width, per_byte, wide
+    )
+    if dtype.itemsize == 2:  # the reference sums in that type; numba, as this, in float32
+        assert torch.equal(gradient, operator.ilif_backward(upstream, numbas, 0.25, 0.5, levels))
+    else:
+        (wanted,) = torch.autograd.grad(expected, leaf, upstream)
+        torch.testing.assert_close(gradient, wanted, rtol=1e-6, atol=1e-6)
+
+
 def test_still_image_is_read_once_per_step_from_one_row(libraries: dict[torch.dtype, ctypes.CDLL]) -> None:
     x = torch.full((1, 4), 0.375)
     v, spikes, one = torch.full((4,), torch.nan), torch.empty(3, 4), ctypes.c_longlong(4)
@@ -184,6 +224,22 @@ def test_a_gpu_integrates_as_the_cpu_does(gpu: None, neurons: int, rule: tuple[f
     device_side = operator.if_steps(x.cuda(), v.cuda(), torch.zeros_like(v).cuda(), *rule)
     for wanted, found in zip(host, device_side, strict=True):
         assert torch.equal(wanted, found.cpu())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("levels", [1, 4, 8])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_gpu_gives_the_integers_that_the_cpu_gives(gpu: None, dtype: torch.dtype, levels: int) -> None:
+    x = ((torch.randn(5, 2, 3, 4096, dtype=torch.float64) * 16).round() / 4).to(dtype)
+    upstream, results = torch.randn(x.shape).to(dtype), []
+    for device in ("cpu", "cuda"):
+        leaf = x.to(device).requires_grad_()
+        spikes, bits, last = operator.ilif(leaf, None, 0.25, 1.0, levels, keep=True)
+        (gradient,) = torch.autograd.grad(spikes, leaf, upstream.to(device))
+        again = operator.unpack_integers(bits, 5, levels, dtype)
+        results.append([one.cpu() for one in (spikes, bits, last, gradient, again)])
+    for host, device_side in zip(*results, strict=True):
+        torch.testing.assert_close(device_side, host, rtol=1e-6 if dtype.itemsize > 2 else 1e-2, atol=1e-6)
 
 
 @pytest.mark.gpu

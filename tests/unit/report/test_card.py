@@ -11,7 +11,7 @@ from emsyolo.report.card import model_card
 
 
 def about(*overrides: str) -> dict[str, Any]:
-    cfg = compose_config("train", ["model.num_classes=2", *overrides])
+    cfg = compose_config("train", ["model=ems_small", "model.num_classes=2", *overrides])
     return {"config": resolved(cfg), "class_names": ["a|b", "c"], "dataset": "digits", "model": "ems_small"}
 
 

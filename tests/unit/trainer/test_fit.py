@@ -13,6 +13,7 @@ import lightning
 import pytest
 import torch
 import torch.multiprocessing
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.optim import SGD
@@ -20,7 +21,6 @@ from torch.optim import SGD
 from emsyolo.app.build import data_of, detector_of, fit_to_data
 from emsyolo.app.config import compose_config
 from emsyolo.evaluator.coco import CocoEvaluator
-from emsyolo.loss.yolo import YOLOLoss
 from emsyolo.optimizer.recipe import Recipe
 from emsyolo.trainer.module import DetectionModule
 from emsyolo.trainer.validate import Validate
@@ -36,15 +36,15 @@ def config(data_dir: Path, *overrides: str) -> DictConfig:
     return compose_config("train", [*small, *overrides])
 
 
-def trained(data_dir: Path, rank: int, world: int) -> dict[str, Tensor]:
+def trained(data_dir: Path, rank: int, world: int, *, model: str) -> dict[str, Tensor]:
     """The weights after a short training in float32."""
     torch.set_num_threads(1)
     lightning.seed_everything(0, verbose=False)
-    cfg = config(data_dir, f"dataset.limit={IMAGES}", f"dataset.batch_size={BATCH // world}")
+    cfg = config(data_dir, f"dataset.limit={IMAGES}", f"dataset.batch_size={BATCH // world}", f"model={model}")
     data = data_of(cfg)
     fit_to_data(cfg, data)
     recipe = Recipe(partial(SGD, lr=0.01, momentum=0.9), warmup_epochs=0)
-    module = DetectionModule(detector_of(cfg), YOLOLoss(), recipe)
+    module = DetectionModule(detector_of(cfg), instantiate(cfg.loss), recipe)
     trainer = lightning.Trainer(
         accelerator="cpu", devices=world, strategy="ddp" if world > 1 else "auto", max_epochs=EPOCHS, logger=False,
         gradient_clip_val=10.0, use_distributed_sampler=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -107,9 +107,10 @@ def in_two(work: Work, data_dir: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
-    expected = trained(tmp_path, 0, 1)
-    for rank, found in enumerate(in_two(trained, tmp_path)):
+@pytest.mark.parametrize("model", ["ems_small", "ems_small_ilif"])
+def test_two_processes_train_what_one_does(tmp_path: Path, model: str) -> None:
+    expected = trained(tmp_path, 0, 1, model=model)
+    for rank, found in enumerate(in_two(partial(trained, model=model), tmp_path)):
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-5, msg=f"rank {rank}: {name}")
 

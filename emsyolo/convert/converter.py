@@ -252,8 +252,12 @@ def _scale_weights(
         for name, convolution in convolutions.items():
             once, again = seen[name]
             scale = _stood_for(name, once, again, factors)
-            shape = (-1, 1, 1, 1) if isinstance(convolution, nn.ConvTranspose2d) else (1, -1, 1, 1)
-            convolution.weight.mul_(scale.view(shape))
+            if isinstance(convolution, nn.ConvTranspose2d):
+                per_weight = scale.view(-1, 1)
+            else:  # an output channel reads the inputs of its group
+                groups = convolution.groups
+                per_weight = scale.view(groups, -1).repeat_interleave(convolution.out_channels // groups, dim=0)
+            convolution.weight.mul_(per_weight[:, :, None, None])
 
 
 def _stood_for(name: str, once: Tensor, again: Tensor, factors: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from emsyolo.model.detector import Detector
 from emsyolo.types import HeadMaps
 
 TYPED = {
+    "ann_small without anchors": ["head=anchor_free"],
+    "spike_yolo_n": ["neuron=relu", "model.width=0.1"],
     "ann_small by concatenation": ["model.block._target_=emsyolo.model.block.ems_cat"],
     "spiking_yolo": ["model.anchors=[[[10,14],[23,27],[37,58],[81,82],[135,169]]]"],
 }

@@ -100,7 +100,10 @@ def test_sums_of_spikes_and_of_spikes_and_currents_are_refused(activation: nn.Mo
         convert(detector, lambda: [frames()])
 
 
-@pytest.mark.parametrize("model", ["spiking_yolov3", "ann_small", "ann_small by concatenation"])
+@pytest.mark.parametrize(
+    "model",
+    ["spiking_yolov3", "ann_small", "ann_small by concatenation", "ann_small without anchors", "spike_yolo_n"],
+)
 def test_maps_approach_those_of_the_ann_as_one_over_time(model: str) -> None:
     detector = trained_like(model)
     spiking = convert(detector, lambda: [frames()], Conversion(normalise="max", start=0.5))

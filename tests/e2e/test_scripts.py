@@ -147,7 +147,14 @@ def test_sweep_goes_on_after_a_failure_and_ends_with_table_and_plot(script: Run,
 
 
 def test_the_default_is_integer_valued_and_pure_when_unrolled(script: Run, tmp_path: Path) -> None:
-    script("train.py", *TINY, "model=ems_small_ilif", "dataset.limit=8", "trainer.max_epochs=1")
+    script(
+        "train.py",
+        *TINY,
+        "model=ems_small_ilif",
+        "dataset.limit=8",
+        "trainer.max_epochs=1",
+        "trainer.log_every_n_steps=1",
+    )
     (run,) = (tmp_path / "runs").glob("digits/ems_small_ilif/*")
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["T"] == 1

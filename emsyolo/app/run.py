@@ -16,7 +16,7 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from emsyolo.app.config import Asked
+from emsyolo.app.config import Asked, conf_dir
 from emsyolo.typed import typed
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,11 @@ def check_words(words: Sequence[str]) -> None:
                 f"whole: {typed('source', 'FOLDER/*.jpg')}",
                 file=sys.stderr,
             )
+            sys.exit(1)
+        group, _, option = word.lstrip("+").partition("=")
+        if option == "null" and (conf_dir() / group).is_dir():  # Hydra's own message names neither
+            options = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+            print(f"error: {word}: expected an option of this group: {', '.join(options)}", file=sys.stderr)
             sys.exit(1)
         try:
             parser.parse_overrides([word])

@@ -68,3 +68,10 @@ def test_the_innermost_error_is_said_in_one_line() -> None:
     outer.__cause__ = ValueError("T is 0; expected\n  more")
     assert message(outer) == "T is 0; expected more"
     assert message(ValueError()) == "ValueError"
+
+
+def test_a_group_has_no_null(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        check_words(["convert=null"])
+    assert "convert=null: expected an option of this group: delayed, none, plain, signed" in capsys.readouterr().err
+    check_words(["weights=null", "convert=none"])

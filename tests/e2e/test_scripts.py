@@ -158,7 +158,7 @@ def test_the_default_is_integer_valued_and_pure_when_unrolled(script: Run, tmp_p
     (run,) = (tmp_path / "runs").glob("digits/ems_small_ilif/*")
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["T"] == 1
-    assert {row["levels"] for row in metrics["layers"]} == {8, None}
+    assert {row["levels"] for row in metrics["layers"]} == {16, None}
     assert "train/dfl" in (run / "metrics.csv").read_text().splitlines()[0]
     best = run / "checkpoints" / "best.ckpt"
     script("evaluate.py", f"checkpoint={best}", "unroll=true", "dataset.limit=8", "dataset.eval_batch_size=4")
@@ -177,7 +177,7 @@ def test_neurons_are_compared_in_one_table(script: Run, tmp_path: Path) -> None:
     small = [*TINY, "model=ems_small", "dataset.limit=8", "trainer.max_epochs=1"]
     script("train.py", "-m", "experiment=compare_neurons", *small)
     rows = json.loads(max((tmp_path / "runs").glob("digits/*/*/sweep.json")).read_text())
-    assert [row["neuron"] for row in rows] == ["lif", "ilif_d1", "ilif_d2", "ilif", "ilif_d8", "relu"]
+    assert [row["neuron"] for row in rows] == ["lif", "ilif_d1", "ilif_d2", "ilif", "ilif_d8", "ilif_d16", "relu"]
     assert not [row for row in rows if "failed" in row]
 
 

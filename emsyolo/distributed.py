@@ -15,6 +15,11 @@ def world_size() -> int:
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
+def rank() -> int:
+    """Number of this process among them."""
+    return distributed.get_rank() if world_size() > 1 else 0
+
+
 def summed(x: Tensor) -> Tensor:
     """The sum of every process's x, on all of them; gradients flow back to all."""
     if world_size() == 1:

@@ -49,7 +49,7 @@ class Sample:
     """One item of a data set: frames, true boxes, and the way back to the original image.
 
     Attributes:
-        frames: `[T0, C, H, W]` uint8; T0 = 1 for a still image, T for events.
+        frames: `[T0, C, H, W]` uint8; T0 = 1 for a still image, T for events, and `lead` more that come before.
         targets: true boxes in pixels of `frames`.
         id: number of the sample in its data set; `image_id` in the truth given to COCOeval.
         name: what a message calls it, for example the file's name.
@@ -57,6 +57,7 @@ class Sample:
         scale_wh: px of `frames` per px of the original, along x and y.
         offset_xy: where the original's top left corner lies in `frames`, px.
         event_rate: events per second in the window that `frames` show; None for a still image.
+        lead: number of frames at the front that only lead up to those in which the targets are true.
     """
 
     frames: Tensor
@@ -67,6 +68,37 @@ class Sample:
     scale_wh: tuple[float, float] = (1.0, 1.0)
     offset_xy: tuple[float, float] = (0.0, 0.0)
     event_rate: float | None = None
+    lead: int = 0
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Consecutive steps of a recording, as a stream shows them.
+
+    Attributes:
+        frames: `[L, C, H, W]` uint8, one for each step.
+        samples: those whose targets are true at the end of one of these steps; `frames` of each is that step's.
+        ends: of each sample, the number of steps up to its time, 1 to L.
+        goes_on: the network remembers the clip that stood in the same place of the batch before; else nothing.
+    """
+
+    frames: Tensor
+    samples: tuple[Sample, ...]
+    ends: tuple[int, ...]
+    goes_on: bool = False
+
+
+@dataclass(frozen=True)
+class Read:
+    """Where in a batch a sample's answer is read out.
+
+    Attributes:
+        place: along N.
+        frames: over which the maps are averaged.
+    """
+
+    place: int
+    frames: range
 
 
 @dataclass(frozen=True)
@@ -75,16 +107,30 @@ class Batch:
 
     Attributes:
         frames: `[T0, N, C, H, W]` uint8, or float in [0, 1].
-        samples: the N samples without their frames' pixels (`frames` of each is empty): targets, names, way back.
+        samples: without their frames' pixels (`frames` of each is empty): targets, names, way back. N of them, or, of
+            clips, any number.
+        before: `[L, N, C, H, W]`, the frames that lead up to `frames`; of each sample the last `lead` are real.
+        reads: of clips, where each sample is read out; None: sample i at place i, over all frames.
+        goes_on: `[N]` bool, of clips: the places that go on from what the network remembers of the last batch.
+        window: frames of a whole window, which show T steps; None: as many as there are in `frames`.
     """
 
     frames: Tensor
     samples: tuple[Sample, ...]
+    before: Tensor | None = None
+    reads: tuple[Read, ...] | None = None
+    goes_on: Tensor | None = None
+    window: int | None = None
 
     @property
     def targets(self) -> tuple[Targets, ...]:
         """The true boxes of each sample."""
         return tuple(sample.targets for sample in self.samples)
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch with its frames on a device; targets follow where the loss needs them."""
+        before = None if self.before is None else self.before.to(device, non_blocking=True)
+        return replace(self, frames=self.frames.to(device, non_blocking=True), before=before)
 
     def __len__(self) -> int:
         return len(self.samples)

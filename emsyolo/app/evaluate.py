@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from emsyolo.app.along import Along
 from emsyolo.app.build import data_of
 from emsyolo.app.checkpoint import find_checkpoint, trained_detector
 from emsyolo.app.config import FROM_CHECKPOINT, Asked, compose_config, with_checkpoint
@@ -72,9 +73,13 @@ def evaluate(asked: Asked) -> dict[str, Any]:
     else:
         ready = for_inference(detector, named_device(cfg.device), precision=cfg.precision, unroll=cfg.unroll)
         passes = Direct(ready, cfg.read_out, compiled=cfg.compile)
+    if cfg.stream and not isinstance(passes, Direct):
+        raise ValueError("stream=true: a converted network answers after many steps; expected a directly trained one")
     drawing = Drawing(cfg.score_threshold, cfg.sheet_images, EXTREMES if cfg.report else 0)
+    postprocess = instantiate(cfg.postprocess)
+    along = Along(passes.detector, data, postprocess) if cfg.stream else None
     metrics = measure(
-        passes, data, instantiate(cfg.postprocess), out=out, facts=facts, energy=Energy(**cfg.energy), drawing=drawing
+        passes, data, postprocess, out=out, facts=facts, energy=Energy(**cfg.energy), drawing=drawing, along=along
     )
     if cfg.report:
         log.info("written: %s", page(out))

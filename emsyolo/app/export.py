@@ -16,7 +16,7 @@ from emsyolo.app.checkpoint import find_checkpoint, trained_detector
 from emsyolo.app.config import Asked, saved_config, with_checkpoint
 from emsyolo.app.convert import conversion_config, converted
 from emsyolo.convert.converter import is_conventional
-from emsyolo.dataset.datamodule import collate
+from emsyolo.dataset.collate import collate
 from emsyolo.deploy.export import Export, agreement
 from emsyolo.deploy.unroll import unrolled
 from emsyolo.model.detector import Detector

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emsyolo.dataset.augment import Fit
-from emsyolo.dataset.datamodule import collate
+from emsyolo.dataset.collate import collate
 from emsyolo.device import device_of
 from emsyolo.io import written_whole
 from emsyolo.model.detector import Detector

@@ -13,6 +13,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from emsyolo.app.along import Along
 from emsyolo.app.passes import ANN, Passes
 from emsyolo.app.sheets import Choice, Drawing, Extremes
 from emsyolo.dataset.datamodule import DataModule
@@ -25,7 +26,7 @@ from emsyolo.model.postprocess import Postprocess
 from emsyolo.report.activity import firing_rates
 from emsyolo.report.by_time import accuracy_by_time, metrics_by_time
 from emsyolo.report.curves import precision_recall_curves
-from emsyolo.report.table import by_time_table, layers_table, metrics_table, op_count_table, show
+from emsyolo.report.table import by_time_table, layers_table, metrics_table, op_count_table, show, stream_table
 
 log = logging.getLogger(__name__)
 SHARES = (90, 95, 99)  # per cent of the ANN's mAP
@@ -79,6 +80,7 @@ def measure(
     facts: Mapping[str, Any],
     energy: Energy | None = None,
     drawing: Drawing | None = None,
+    along: Along | None = None,
 ) -> dict[str, Any]:
     """Evaluate, print tables, and write `metrics.json` and pictures.
 
@@ -90,6 +92,7 @@ def measure(
         facts: further entries of `metrics.json`: checkpoint, dataset, model.
         energy: how it is counted; None is `Energy()`.
         drawing: what is drawn; None is `Drawing()`.
+        along: measure it along streams as well.
 
     Returns:
         What is written to `metrics.json`. Where the network is read out at several steps it has `by_T`, and where it
@@ -105,6 +108,7 @@ def measure(
         **seen.evaluators[last].compute(),
         **event_metrics(seen.evaluators[last], data, seen.rates),
         "T": last,
+        **({"stream": along.figures(seen.evaluators[last])} if along else {}),
         **_by_time(passes, seen.evaluators, activities),
         **activities[last],
         **measure_speed(
@@ -198,6 +202,8 @@ def _say(metrics: Mapping[str, Any]) -> None:
     if "energy_spikingjelly" in metrics:
         show(op_count_table(metrics["energy_spikingjelly"]))
     show(metrics_table(metrics))
+    if "stream" in metrics:
+        show(stream_table(metrics["stream"]))
     if "steps_to" in metrics:
         log.info("T at which 90, 95, 99 %% of the ANN's mAP are reached: %s", list(metrics["steps_to"].values()))
     impure = metrics["impure"]

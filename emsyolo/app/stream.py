@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
@@ -17,7 +16,7 @@ from torchvision.transforms.v2.functional import resize
 from emsyolo.app.build import fit_of, framing_of
 from emsyolo.app.found import write_predictions
 from emsyolo.dataset.event.recording import open_recording
-from emsyolo.deploy.stream import Answer, Stream
+from emsyolo.deploy.stream import Answer, Stream, speed_of
 from emsyolo.io import written_whole
 from emsyolo.model.detector import Detector
 from emsyolo.report.boxes import draw_boxes
@@ -51,13 +50,13 @@ def predict_stream(cfg: DictConfig, detector: Detector, class_names: list[str], 
     )
     start_us = recording.first_us if cfg.stream.start_us is None else cfg.stream.start_us
     end_us = recording.last_us + 1 if cfg.stream.end_us is None else cfg.stream.end_us
-    count = -(-(end_us - start_us) // stream.hop_us)
-    if count < 1:
+    edges = stream.edges(start_us, end_us)
+    if len(edges) < 2:
         raise ValueError(f"stream.start_us={start_us}, stream.end_us={end_us}; expected some time between them")
     answers = []
     shown: list[Image.Image] = []
     for answer in track(
-        stream.answers(recording, sensor_hw, start_us, end_us), description="detecting", total=count, transient=True
+        stream.answers(recording, sensor_hw, edges), description="detecting", total=len(edges) - 1, transient=True
     ):
         answers.append(answer)
         if len(shown) < cfg.stream.gif_frames:
@@ -68,7 +67,7 @@ def predict_stream(cfg: DictConfig, detector: Detector, class_names: list[str], 
         shown[0].save(
             path, format="GIF", save_all=True, append_images=shown[1:], duration=max(20, stream.hop_us // 1000), loop=0
         )
-    speed = _speed(answers, stream.hop_us)
+    speed = speed_of(answers, stream.hop_us)
     images, annotations = _found(source, sensor_hw, answers)
     write_predictions(out, images, annotations, class_names, speed=speed)
     log.info(
@@ -78,18 +77,6 @@ def predict_stream(cfg: DictConfig, detector: Detector, class_names: list[str], 
         "keeps up with real time" if speed["real_time"] else "does not keep up with real time",
     )  # fmt: skip
     log.info("written: %s", out)
-
-
-def _speed(answers: list[Answer], hop_us: int) -> dict[str, Any]:
-    """Latency, and whether 95 of 100 answers are there before the next is due; the first, which warms up, left out."""
-    latencies = [answer.latency_s for answer in answers[1:] or answers]
-    p50, p95 = (np.percentile(latencies, [50, 95]) * 1000).tolist()
-    return {
-        "latency_ms": {"p50": p50, "p95": p95},
-        "events_per_s": sum(answer.events for answer in answers[1:] or answers) / sum(latencies),
-        "hop_ms": hop_us / 1000,
-        "real_time": p95 <= hop_us / 1000,
-    }
 
 
 def _found(

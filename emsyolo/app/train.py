@@ -58,6 +58,8 @@ def train(asked: Asked) -> dict[str, Any]:
     if first:
         OmegaConf.save(cfg, out / "config.yaml")
     module = _module(cfg, data.class_names)
+    if cfg.teacher is not None and data.sequence is not None:
+        raise ValueError(f"teacher={cfg.teacher} and dataset.sequence: expected one of them; a teacher sees windows")
     if cfg.weights is not None and resume is None:
         _start_from(module.detector, cfg, data.class_names)
     if first:
@@ -71,6 +73,7 @@ def train(asked: Asked) -> dict[str, Any]:
         hyperparameters=hyperparameters,
         evaluator=lambda: CocoEvaluator(truth, data.class_names, data.box_filter),
         postprocess=postprocess,
+        carried=data.carried_steps > 0,
     )
     _check_sweep(asked, trainer.world_size)
     began = time.monotonic()

@@ -1,27 +1,22 @@
-"""From data sets to batches: augmentation that can be repeated, sampling that can be resumed, collation, loaders."""
+"""From data sets to batches: augmentation that can be repeated, and loaders."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any
 
-import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from emsyolo.dataset.augment import Fit, Letterbox, Transform
+from emsyolo.dataset.collate import collate, collate_clips
 from emsyolo.dataset.event.box_filter import BoxFilter
+from emsyolo.dataset.event.dataset import EventDataset
 from emsyolo.dataset.images import ImageDataset
-from emsyolo.types import Batch, Sample, Targets
-
-Key = tuple[int, int]  # (epoch, index of the sample)
-
-
-def mixed_seed(*numbers: int) -> int:
-    """One seed of 64 bits from several numbers; neighbours give unrelated seeds."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+from emsyolo.dataset.sampling import EpochSampler, Key, mixed_seed
+from emsyolo.dataset.sequence import Clips, Streams, StreamSampler
+from emsyolo.types import Sample
 
 
 class Augmented(Dataset[Sample]):
@@ -32,15 +27,22 @@ class Augmented(Dataset[Sample]):
         transforms: applied in order.
         seed: of the transforms' random numbers, >= 0.
         closes_at: epoch from which transforms that `closes` are left out; None: never.
+        lead: frames before a window of events, at least and at most.
     """
 
     def __init__(
-        self, dataset: ImageDataset, transforms: Sequence[Transform], seed: int, closes_at: int | None = None
+        self,
+        dataset: ImageDataset,
+        transforms: Sequence[Transform],
+        seed: int,
+        closes_at: int | None = None,
+        lead: tuple[int, int] = (0, 0),
     ) -> None:
         self.dataset = dataset
         self.transforms = tuple(transforms)
         self.seed = seed
         self.closes_at = closes_at
+        self.lead = lead
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -50,87 +52,22 @@ class Augmented(Dataset[Sample]):
         # Not torch.manual_seed, which would seed the GPU's generators as well, and fork_rng would not put them back.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(mixed_seed(self.seed, epoch, index))
-            sample = self.dataset[index]
+            sample = self._sample(index)
             closed = self.closes_at is not None and epoch >= self.closes_at
             for transform in self.transforms:
                 if not (closed and getattr(transform, "closes", False)):
                     sample = transform(sample, self._draw)
         return sample
 
+    def _sample(self, index: int) -> Sample:
+        low, high = self.lead
+        if not high:
+            return self.dataset[index]
+        assert isinstance(self.dataset, EventDataset)  # DataModule refuses others
+        return self.dataset.led_up(index, int(torch.randint(low, high + 1, ())))
+
     def _draw(self) -> Sample:
         return self.dataset[int(torch.randint(len(self.dataset), ()))]
-
-
-class EpochSampler(Sampler[Key]):
-    """Keys (epoch, index) in an order that seed and epoch decide; can start inside an epoch.
-
-    For several processes, each takes every `world_size`-th key. For training (`shuffle`) the keys wrap around until
-    all have equally many; for evaluation none is repeated.
-
-    Args:
-        length: of the data set.
-        shuffle: a new order in every epoch; else that of the data set.
-        seed: of the order, >= 0.
-        rank: number of this process.
-        world_size: number of processes.
-
-    Attributes:
-        skip: keys of this process to leave out at the start of the next iteration, which sets it back to 0.
-    """
-
-    def __init__(self, length: int, shuffle: bool, seed: int, rank: int = 0, world_size: int = 1) -> None:
-        if not 0 <= rank < world_size:
-            raise ValueError(f"rank={rank}: expected 0 <= rank < world_size={world_size}")
-        self.length = length
-        self.shuffle = shuffle
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
-        self.skip = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch the next iteration is of."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        whole, rest = divmod(self.length, self.world_size)
-        return whole + (rest > 0 if self.shuffle else self.rank < rest)
-
-    def __iter__(self) -> Iterator[Key]:
-        order = np.arange(self.length)
-        if self.shuffle:
-            generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.epoch))
-            order = np.resize(torch.randperm(self.length, generator=generator).numpy(), len(self) * self.world_size)
-        skip, self.skip = self.skip, 0
-        return iter([(self.epoch, int(index)) for index in order[self.rank :: self.world_size][skip:]])
-
-
-def collate(samples: Iterable[Sample]) -> Batch:
-    """Samples of equal size as one batch, frames `[T0, N, C, H, W]`.
-
-    The targets are views of three tensors, because a worker hands every separate tensor over as an open file.
-
-    Raises:
-        ValueError: frames of different shapes.
-    """
-    listed = tuple(samples)
-    shapes = {tuple(sample.frames.shape) for sample in listed}
-    if len(shapes) != 1:
-        raise ValueError(f"frames of shapes {sorted(shapes)} in one batch; expected equal shapes: end with a Letterbox")
-    frames = torch.stack([sample.frames for sample in listed], dim=1)
-    nothing = frames.new_empty((*listed[0].frames.shape[:2], 0, 0))
-    counts = [len(sample.targets) for sample in listed]
-    boxes = torch.cat([sample.targets.boxes_xyxy for sample in listed]).split(counts)
-    labels = torch.cat([sample.targets.labels for sample in listed]).split(counts)
-    ignore = torch.cat([sample.targets.ignore for sample in listed]).split(counts)
-    return Batch(
-        frames,
-        tuple(
-            replace(sample, frames=nothing, targets=Targets(boxes[i], labels[i], ignore[i]))
-            for i, sample in enumerate(listed)
-        ),
-    )
 
 
 class DataModule:
@@ -153,6 +90,12 @@ class DataModule:
         box_filters: by name, which boxes evaluation may count.
         box_filter: name of the one that it does count; the figures of the others stand beside.
         close_mosaic: number of epochs at the end of a training without mosaic.
+        warm_up_steps: frames before each training window of events that the network is warmed up with, without
+            gradient: at least and at most, at random between. Validation in training measures windows from nothing and
+            after the most. None: from nothing only.
+        sequence: steps of a clip, for training on streams of events; None: on windows.
+        stream_share: of a batch of clips, those that go on where the last batch ended; the others are random.
+        max_gap: steps between labelled times, from which on a stream begins anew; None: `sequence`.
 
     Attributes:
         fit: that transform.
@@ -180,6 +123,10 @@ class DataModule:
         box_filters: Mapping[str, BoxFilter] | None = None,
         box_filter: str | None = None,
         close_mosaic: int = 0,
+        warm_up_steps: Sequence[int] | None = None,
+        sequence: int | None = None,
+        stream_share: float = 0.5,
+        max_gap: int | None = None,
     ) -> None:
         if not name.isprintable() or not name.strip(". ") or set(name) & set("/\\\\:"):
             raise ValueError(
@@ -206,6 +153,13 @@ class DataModule:
         self.anchors = anchors
         self.seed = seed
         self.close_mosaic = close_mosaic
+        self.lead = _checked_lead(warm_up_steps)
+        self.sequence = None if sequence is None else Streams(sequence, stream_share, max_gap)
+        if self.sequence and self.lead[1]:
+            raise ValueError(
+                f"dataset.warm_up_steps={warm_up_steps} and dataset.sequence={sequence}: expected one of them, since a "
+                "stream is warm as it is"
+            )
         self._open_train = train
         self._open_val = val
         self._class_names = None if class_names is None else tuple(class_names)
@@ -238,7 +192,7 @@ class DataModule:
         return self.val.class_names
 
     def train_loader(self, rank: int = 0, world_size: int = 1, epochs: int | None = None) -> DataLoader:
-        """Augmented training batches, shuffled; its `sampler` is an `EpochSampler`.
+        """Augmented training batches, shuffled; see `order_of` for what decides on them.
 
         The last batch is left out if it is not full, unless it is the only one.
 
@@ -247,21 +201,54 @@ class DataModule:
             world_size: number of processes.
             epochs: of the training, for `close_mosaic`; None: unknown.
         """
+        if self.sequence is not None:
+            return self._stream_loader(self.sequence, rank, world_size)
         sampler = EpochSampler(len(self.train), True, self.seed, rank, world_size)
         closes_at = epochs - self.close_mosaic if epochs is not None and self.close_mosaic else None
-        data = Augmented(self.train, (*self.augment, self.fit), self.seed, closes_at)
+        if self.lead[1]:
+            self._recordings("warm_up_steps", list(self.lead))
+        data = Augmented(self.train, (*self.augment, self.fit), self.seed, closes_at, self.lead)
         return self._loader(data, sampler, self.batch_size, drop_last=len(sampler) > self.batch_size)
 
-    def val_loader(self, rank: int = 0, world_size: int = 1) -> DataLoader:
-        """Validation batches in order, brought to size and otherwise as they are."""
+    def val_loader(self, rank: int = 0, world_size: int = 1, lead: int = 0) -> DataLoader:
+        """Validation batches in order, brought to size and otherwise as they are, each led up to by `lead` frames."""
         sampler = EpochSampler(len(self.val), False, self.seed, rank, world_size)
-        data = Augmented(self.val, (self.fit,), self.seed)
+        data = Augmented(self.val, (self.fit,), self.seed, lead=(lead, lead))
         return self._loader(data, sampler, self.eval_batch_size, drop_last=False)
 
     def calibration_loader(self) -> DataLoader:
         """Training batches, shuffled once, brought to size and otherwise as they are."""
         sampler = EpochSampler(len(self.train), True, self.seed)
         return self._loader(Augmented(self.train, (self.fit,), self.seed), sampler, self.batch_size, drop_last=False)
+
+    @property
+    def carried_steps(self) -> int:
+        """Frames before a validation window after which its figures with carried state are taken; 0: none are."""
+        if self.sequence is None:
+            return self.lead[1]
+        return max(1, self.sequence.length - self._recordings("sequence", self.sequence.length).framing.steps)
+
+    def _recordings(self, key: str, value: object) -> EventDataset:
+        """The training set, of which a setting asks for more than windows."""
+        if not isinstance(self.train, EventDataset):
+            raise ValueError(f"dataset.{key}={value}: expected null, since {self.name} has no recordings of events")
+        return self.train
+
+    def _stream_loader(self, sequence: Streams, rank: int, world_size: int) -> DataLoader:
+        recordings = self._recordings("sequence", sequence.length)
+        refused = [type(one).__name__ for one in recordings.augment if not one.of_streams]
+        if refused:
+            raise ValueError(
+                f"dataset.train.augment has {', '.join(refused)}, which loses events between the clips of a stream; "
+                "expected null in its place"
+            )
+        return DataLoader(
+            Clips(recordings, sequence.length, self.fit),
+            batch_sampler=StreamSampler(recordings, sequence, self.batch_size, self.seed, rank, world_size),
+            num_workers=self.num_workers,
+            collate_fn=partial(collate_clips, window=recordings.framing.steps),
+            persistent_workers=self.num_workers > 0,
+        )
 
     def _loader(self, data: Augmented, sampler: EpochSampler, batch_size: int, drop_last: bool) -> DataLoader:
         return DataLoader(
@@ -273,6 +260,24 @@ class DataModule:
             drop_last=drop_last,
             persistent_workers=self.num_workers > 0,
         )
+
+
+def order_of(loader: DataLoader) -> EpochSampler | StreamSampler:
+    """What decides on the order of a training loader's batches."""
+    chosen = loader.batch_sampler if isinstance(loader.batch_sampler, StreamSampler) else loader.sampler
+    assert isinstance(chosen, EpochSampler | StreamSampler)
+    return chosen
+
+
+def _checked_lead(warm_up_steps: Sequence[int] | None) -> tuple[int, int]:
+    """Least and most frames before a window."""
+    if warm_up_steps is None:
+        return 0, 0
+    low_high = list(warm_up_steps) if isinstance(warm_up_steps, Sequence) else [warm_up_steps]
+    whole = all(isinstance(steps, int) and not isinstance(steps, bool) for steps in low_high)
+    if len(low_high) != 2 or not whole or not 0 <= low_high[0] <= low_high[1]:
+        raise ValueError(f"dataset.warm_up_steps={warm_up_steps}: expected [least, most] frames, or null")
+    return low_high[0], low_high[1]
 
 
 def fit_to(size_hw: Sequence[int], fit: Callable[[tuple[int, int]], Fit] | None = None, stride: int = 32) -> Fit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,12 @@ class CocoEvaluator:
         """The same truth and detections under another filter."""
         other = CocoEvaluator(self._raw, self.class_names, box_filter)
         other.found = self.found
+        return other
+
+    def of(self, images: Collection[int]) -> CocoEvaluator:
+        """The same, of some of the images."""
+        other = CocoEvaluator(self._raw, self.class_names, self.box_filter)
+        other.found = {image: rows for image, rows in self.found.items() if image in images}
         return other
 
     def reset(self) -> None:

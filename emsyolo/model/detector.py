@@ -68,7 +68,11 @@ class Detector(nn.Module):
         return self.run(frames)[0]
 
     def run(
-        self, frames: Tensor, state: State | None = None, read_out: Sequence[range] | None = None
+        self,
+        frames: Tensor,
+        state: State | None = None,
+        read_out: Sequence[range] | None = None,
+        steps: int | None = None,
     ) -> tuple[HeadMaps, State]:
         """Head maps of frames, and what the network remembers after them, for the next call to go on from.
 
@@ -77,6 +81,7 @@ class Detector(nn.Module):
             state: what the last call gave; None: everything at its start.
             read_out: ranges of the steps of these frames, each of which is read out as the mean over it, their ends in
                 order; None: all steps. The maps of several lie one after the other along N (`HeadMaps.split`).
+            steps: how many these frames are, where they are another part of a stream than T steps.
 
         Raises:
             ValueError: as `forward`; a state of another network or batch; ranges outside the steps or out of order.
@@ -84,7 +89,7 @@ class Detector(nn.Module):
         with fresh(self):
             if state is not None:
                 put(self, state)
-            found = list(self._read(frames, read_out))
+            found = list(self._read(frames, read_out, steps))
             levels = zip(*(part.maps for part in found), strict=True)
             maps = found[0] if len(found) == 1 else HeadMaps(tuple(map(torch.cat, levels)), self.head.layout)
             return maps, take(self)
@@ -94,15 +99,15 @@ class Detector(nn.Module):
         with fresh(self):
             yield from self._read(frames, read_out)
 
-    def _read(self, frames: Tensor, read_out: Sequence[range] | None) -> Iterator[HeadMaps]:
-        x = self.encode(frames, next(self.backbone.parameters()).dtype)
+    def _read(self, frames: Tensor, read_out: Sequence[range] | None, steps: int | None = None) -> Iterator[HeadMaps]:
+        x = self.encode(frames, next(self.backbone.parameters()).dtype, steps)
         ranges = self._checked(len(x), read_out)
         if any(getattr(module, "at_once", False) for module in self.modules()):
             yield from self._alone(x, ranges)
         elif self.chunk is None:
             features = self._features(x)
-            for steps in ranges:
-                yield self.head([feature[steps.start : steps.stop] for feature in features])
+            for span in ranges:
+                yield self.head([feature[span.start : span.stop] for feature in features])
         else:
             yield from self._in_chunks(x, ranges, self.chunk)
 

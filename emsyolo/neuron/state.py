@@ -7,7 +7,7 @@ of a pooling in time); all of it is taken, of any module that registers some.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -56,12 +56,44 @@ class State:
         """The state without the graph that led to it."""
         return self._changed(lambda _module, _name, value: value.detach() if isinstance(value, Tensor) else value)
 
+    def to(self, device: torch.device) -> State:
+        """The state on a device."""
+        return self._changed(lambda _module, _name, value: value.to(device) if isinstance(value, Tensor) else value)
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[State, Sequence[int]]], count: int) -> State:
+        """One state of `count` samples from states of some of them; the others are at their start.
+
+        Args:
+            parts: states, each with the places of its samples.
+            count: N of the whole.
+        """
+        values: Memories = {}
+        for module, memories in parts[0][0].values.items():
+            values[module] = {}
+            for name in memories:
+                start = parts[0][0].start[module][name]
+                values[module][name] = _placed([(s.values[module][name], at) for s, at in parts], start, count)
+        return cls(values, parts[0][0].start)
+
     def _changed(self, change: Any) -> State:
         values = {
             module: {name: change(module, name, value) for name, value in memories.items()}
             for module, memories in self.values.items()
         }
         return replace(self, values=values)
+
+
+def _placed(parts: Sequence[tuple[Any, Sequence[int]]], start: Any, count: int) -> Any:
+    """One memory of a joined state."""
+    tensors = [value for value, _ in parts if isinstance(value, Tensor)]
+    if not tensors:
+        return parts[0][0]
+    whole = tensors[0].new_full((count, *tensors[0].shape[1:]), 0 if start is None else start)
+    for value, places in parts:
+        if isinstance(value, Tensor):
+            whole[list(places)] = value
+    return whole
 
 
 def take(network: nn.Module) -> State:

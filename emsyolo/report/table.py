@@ -54,6 +54,25 @@ def layers_table(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
+def stream_table(stream: Mapping[str, Any]) -> Table:
+    """What a detector finds in windows, each from nothing, and along streams with its state carried on."""
+    table = Table(title="Along streams", box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("labelled times")
+    for heading in ("images", "windows mAP", "mAP50", "carried mAP", "mAP50"):
+        table.add_column(heading, justify="right")
+    for name, key in (("all", None), ("to 0.5 s after the start", "early"), ("later", "later")):
+        windows, carried = (stream[way] if key is None else stream[way][key] for way in ("windows", "carried"))
+        if windows is not None and carried is not None:
+            figures = (windows["mAP"], windows["mAP50"], carried["mAP"], carried["mAP50"])
+            table.add_row(name, count(carried["images"]), *map(decimal, figures))
+    latency = stream["latency_ms"]
+    table.caption = (
+        f"{stream['recordings']} recordings, {stream['steps']} steps of {stream['hop_ms']:.0f} ms; latency of a step "
+        f"p50 {latency['p50']:.1f} ms, p95 {latency['p95']:.1f} ms; {stream['events_per_s']:.3g} events/s"
+    )
+    return table
+
+
 def sweep_table(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Table:
     """The runs of a sweep: what was varied, and the metrics that at least one of them has; the best mAP is bold."""
     shown = [name for name in (*SWEEP_METRICS, *SWEEP_COUNTS) if any(row.get(name) is not None for row in rows)]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from emsyolo.dataset.datamodule import DataModule, EpochSampler
+from emsyolo.dataset.datamodule import DataModule, order_of
 from emsyolo.device import training_precision
 from emsyolo.evaluator.coco import CocoEvaluator
 from emsyolo.model.postprocess import Postprocess
@@ -35,6 +35,7 @@ def make_trainer(
     checkpoint_minutes: float = 10.0,
     precision: str = "auto",
     compile: bool = False,
+    carried: bool = False,
     **lightning: Any,
 ) -> Trainer:
     """The trainer of a run.
@@ -49,12 +50,13 @@ def make_trainer(
         checkpoint_minutes: `last.ckpt` is at most so old.
         precision: as Lightning's, or `auto`: bf16-mixed where the device computes in bfloat16, else 32-true.
         compile: the detector by `torch.compile`.
+        carried: validate with the state carried over from the steps before a window, too.
         lightning: whatever `lightning.Trainer` takes: `max_epochs`, `devices`, `strategy`, `precision`, ...
     """
     checkpoints = run_dir / "checkpoints"
     callbacks: list[Callback] = [
         _Hyperparameters(hyperparameters),
-        Validate(evaluator, postprocess),
+        Validate(evaluator, postprocess, carried=carried),
         LearningRateMonitor(logging_interval="step"),
         Progress(),
     ]
@@ -94,14 +96,14 @@ def fit(trainer: Trainer, module: DetectionModule, data: DataModule, resume: Pat
             "at least one for each: lower trainer.devices or trainer.num_nodes"
         )
     train = data.train_loader(trainer.global_rank, trainer.world_size, trainer.max_epochs)
-    val = data.val_loader(rank=trainer.global_rank, world_size=trainer.world_size)
+    val = data.val_loader(rank=trainer.global_rank, world_size=trainer.world_size, lead=data.carried_steps)
     if resume is not None:
         # Lightning makes the first iterator before it tells the sampler of the epoch.
         state = torch.load(resume, map_location="cpu", weights_only=True)
         epoch, batches = position(state)
-        sampler = cast(EpochSampler, train.sampler)
-        sampler.set_epoch(epoch)
-        sampler.skip = batches * data.batch_size
+        order = order_of(train)
+        order.set_epoch(epoch)
+        order.go_on(batches if data.sequence else batches * data.batch_size)
         for logger in trainer.loggers:
             if isinstance(logger, History):
                 logger.keep_until(state["global_step"])

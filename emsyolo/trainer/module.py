@@ -8,10 +8,16 @@ import lightning
 import torch
 from torch import Tensor
 
+from emsyolo.distributed import gathered, rank, world_size
 from emsyolo.loss.loss import Loss, check_pair
+from emsyolo.model.along import read_along, warmed_up
 from emsyolo.model.detector import Detector
+from emsyolo.neuron.state import State
 from emsyolo.optimizer.recipe import Recipe
+from emsyolo.trainer.validate import CARRIED
 from emsyolo.types import Batch, HeadMaps
+
+STREAMS = "streams"  # in a checkpoint: what the network remembers, by process
 
 
 class Teacher:
@@ -53,6 +59,7 @@ class DetectionModule(lightning.LightningModule):
         self.loss = loss
         self.recipe = recipe
         self.teacher = teacher
+        self._state: State | None = None  # of the streams of a training
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -62,7 +69,7 @@ class DetectionModule(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
         taught = None if self.teacher is None else self.teacher(batch.frames)
-        parts = self.loss(self.detector(batch.frames), batch.targets, taught)
+        parts = self.loss(self._maps(batch), batch.targets, taught)
         if not torch.isfinite(parts["loss"]):
             names = ", ".join(sample.name for sample in batch.samples[:4])
             raise ValueError(
@@ -74,9 +81,32 @@ class DetectionModule(lightning.LightningModule):
         # Published: gradients of accumulated batches and of several processes are summed; Lightning averages them.
         return parts["loss"] * self.trainer.accumulate_grad_batches * self.trainer.world_size
 
+    def _maps(self, batch: Batch) -> HeadMaps:
+        """The head maps of one training batch, a row for each sample."""
+        if batch.reads is not None:
+            maps, after = read_along(self.detector, batch, self._state)
+            self._state = after.detach()
+            return maps
+        state = warmed_up(self.detector, batch)
+        return self.detector(batch.frames) if state is None else self.detector.run(batch.frames, state)[0]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the network remembers of its streams, in every process, for a training that goes on."""
+        if self._state is not None:
+            checkpoint[STREAMS] = [{"values": one.values, "start": one.start} for one in gathered(self._state)]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with it."""
+        kept = checkpoint.get(STREAMS, [])
+        if len(kept) == world_size():
+            self._state = State(**kept[rank()]).to(self.device)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, HeadMaps]:
-        """The head maps of one batch, for the callbacks that measure."""
-        return {"head_maps": self.detector(batch.frames)}
+        """The head maps of one batch, for the callbacks that measure: from nothing, and with the state carried over."""
+        maps = self.detector(batch.frames)
+        state = warmed_up(self.detector, batch)
+        carried = maps if state is None else self.detector.run(batch.frames, state)[0]
+        return {"head_maps": maps, f"{CARRIED}head_maps": carried}
 
     def configure_optimizers(self) -> Any:
         """The recipe, for this training's number of steps."""
@@ -86,5 +116,5 @@ class DetectionModule(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """The batch with its frames on the device; targets follow where the loss needs them."""
-        return Batch(batch.frames.to(device, non_blocking=True), batch.samples)
+        """The batch with its frames on the device."""
+        return batch.to(device)

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from emsyolo.types import Batch
 
 log = logging.getLogger(__name__)
-SHOWN = ("train/loss", "val/mAP", "val/mAP50")  # after the loss's parts
+SHOWN = ("train/loss", "val/mAP", "val/mAP50", "val/carried_mAP50")  # after the loss's parts
 
 
 class Progress(RichProgressBar):

@@ -11,23 +11,32 @@ from emsyolo.evaluator.coco import SCORES, CocoEvaluator
 from emsyolo.model.postprocess import Postprocess
 from emsyolo.types import Batch, HeadMaps
 
+CARRIED = "carried_"  # before the name of a figure
+
 
 class Validate(Callback):
     """Measures mAP after every epoch and logs it as `val/mAP`, `val/mAP50`, `val/mAP75`.
 
+    Where windows of events are led up to (`dataset.warm_up_steps`), it is measured with the state carried over from the
+    steps before as well, and logged as `val/carried_mAP` and so on.
+
     Args:
         evaluator: makes a fresh evaluator of the validation set.
         postprocess: head maps to detections.
+        carried: measure with carried state, too.
     """
 
-    def __init__(self, evaluator: Callable[[], CocoEvaluator], postprocess: Postprocess) -> None:
+    def __init__(
+        self, evaluator: Callable[[], CocoEvaluator], postprocess: Postprocess, *, carried: bool = False
+    ) -> None:
         self.new_evaluator = evaluator
         self.postprocess = postprocess
-        self.evaluator = evaluator()
+        self.prefixes = ("", CARRIED) if carried else ("",)
+        self.evaluators = {prefix: evaluator() for prefix in self.prefixes}
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start from nothing."""
-        self.evaluator = self.new_evaluator()
+        self.evaluators = {prefix: self.new_evaluator() for prefix in self.prefixes}
 
     def on_validation_batch_end(
         self,
@@ -39,12 +48,14 @@ class Validate(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Add the detections of one batch."""
-        maps: HeadMaps = outputs["head_maps"]
-        self.evaluator.update(self.postprocess(maps), batch.samples)
+        found: dict[str, HeadMaps] = outputs
+        for prefix, evaluator in self.evaluators.items():
+            evaluator.update(self.postprocess(found[f"{prefix}head_maps"]), batch.samples)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute, over all processes, and log."""
-        self.evaluator.gather()
-        metrics = self.evaluator.compute()
-        for name in SCORES:
-            pl_module.log(f"val/{name}", metrics[name] or 0.0, sync_dist=True)
+        for prefix, evaluator in self.evaluators.items():
+            evaluator.gather()
+            metrics = evaluator.compute()
+            for name in SCORES:
+                pl_module.log(f"val/{prefix}{name}", metrics[name] or 0.0, sync_dist=True)

@@ -97,7 +97,8 @@ def test_augmentation_stays_in_bounds_and_leaves_its_input(events: Events, chang
     before = [getattr(events, axis).copy() for axis in "txyp"]
     torch.manual_seed(seed)
     windowed = events.select((events.t >= WINDOW[0]) & (events.t < WINDOW[1]))
-    changed, moved = change(windowed, targets, WINDOW, SENSOR_HW)
+    drawn = change.draw()
+    changed, moved = drawn.events(windowed, WINDOW, SENSOR_HW), drawn.boxes(targets, SENSOR_HW)
     for axis, values in zip("txyp", before, strict=True):
         np.testing.assert_array_equal(getattr(events, axis), values)
     assert torch.equal(targets.boxes_xyxy, boxes)
@@ -111,14 +112,15 @@ def test_augmentation_stays_in_bounds_and_leaves_its_input(events: Events, chang
     assert (high > low).all()
     assert (high <= torch.tensor([64.0, 48.0])).all()
     torch.manual_seed(seed)
-    again, _ = change(windowed, targets, WINDOW, SENSOR_HW)
+    again = change.draw().events(windowed, WINDOW, SENSOR_HW)
     np.testing.assert_array_equal(again.t, changed.t)
 
 
 def test_flip_moves_boxes_with_their_events() -> None:
     targets = Targets(torch.tensor([[10.0, 5.0, 20.0, 9.0]]), torch.tensor([0]), torch.tensor([False]))
     one = Events(np.array([30_000]), np.array([10], np.uint16), np.array([5], np.uint16), np.array([1], np.uint8))
-    events, moved = FlipLeftRight(1.0)(one, targets, WINDOW, SENSOR_HW)
+    change = FlipLeftRight(1.0).draw()
+    events, moved = change.events(one, WINDOW, SENSOR_HW), change.boxes(targets, SENSOR_HW)
     assert events.x.tolist() == [53]
     assert moved.boxes_xyxy.tolist() == [[44.0, 5.0, 54.0, 9.0]]
 

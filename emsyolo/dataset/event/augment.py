@@ -1,12 +1,16 @@
-"""Changes to the events of a window, before they become frames.
+"""Random changes to events and their boxes, before events become frames.
 
-Each is a frozen dataclass, called with events, boxes, the window (start, end) in microseconds and the sensor's height
-and width. Each gives new events and boxes, leaves its input untouched, and draws only from torch's global generator.
+Each is a frozen dataclass whose `draw` decides on a change. A change holds as long as the scene is the same: for one
+window, or for a stream of them, in which mirrored events cannot be followed by others. What it does to single events
+(which of them are dropped) is drawn when it is applied. All randomness is from torch's global generator.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +22,33 @@ from emsyolo.types import Targets
 
 Window = tuple[int, int]
 Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What was decided: new events and boxes from old ones, which are left untouched.
+
+    Attributes:
+        events: from events, their window (start, end) in microseconds, and the sensor's height and width.
+        boxes: from true boxes and the sensor's height and width.
+    """
+
+    events: Callable[[Events, Window, Size], Events] = lambda events, window_us, sensor_hw: events
+    boxes: Callable[[Targets, Size], Targets] = lambda targets, sensor_hw: targets
+
+
+class EventTransform(Protocol):
+    """A random change to events and boxes.
+
+    Attributes:
+        of_streams: whether it may be applied to one part of a stream after the other.
+    """
+
+    of_streams: ClassVar[bool]
+
+    def draw(self) -> Change:
+        """Decide on one."""
+        ...
 
 
 def _check_share(name: str, value: float) -> None:
@@ -37,20 +68,26 @@ class FlipLeftRight:
         p: how often.
     """
 
+    of_streams: ClassVar[bool] = True
+
     p: float = 0.5
 
     def __post_init__(self) -> None:
         _check_share("p", self.p)
 
-    def __call__(self, events: Events, targets: Targets, window_us: Window, sensor_hw: Size) -> tuple[Events, Targets]:
-        """The window or its mirror image."""
-        if uniform(0, 1) >= self.p:
-            return events, targets
-        width = sensor_hw[1]
-        boxes = targets.boxes_xyxy[:, [2, 1, 0, 3]] * targets.boxes_xyxy.new_tensor([-1, 1, -1, 1])
-        boxes = boxes + boxes.new_tensor([width, 0, width, 0])
-        mirrored = Events(events.t, (width - 1 - events.x).astype(np.uint16), events.y, events.p)
-        return mirrored, replace(targets, boxes_xyxy=boxes)
+    def draw(self) -> Change:
+        """Nothing, or the mirror image."""
+        return Change(_mirrored, _boxes_mirrored) if uniform(0, 1) < self.p else Change()
+
+
+def _mirrored(events: Events, window_us: Window, sensor_hw: Size) -> Events:
+    return Events(events.t, (sensor_hw[1] - 1 - events.x).astype(np.uint16), events.y, events.p)
+
+
+def _boxes_mirrored(targets: Targets, sensor_hw: Size) -> Targets:
+    width = sensor_hw[1]
+    boxes = targets.boxes_xyxy[:, [2, 1, 0, 3]] * targets.boxes_xyxy.new_tensor([-1, 1, -1, 1])
+    return replace(targets, boxes_xyxy=boxes + boxes.new_tensor([width, 0, width, 0]))
 
 
 @dataclass(frozen=True)
@@ -61,25 +98,31 @@ class SwapPolarity:
         p: how often.
     """
 
+    of_streams: ClassVar[bool] = True
+
     p: float = 0.5
 
     def __post_init__(self) -> None:
         _check_share("p", self.p)
 
-    def __call__(self, events: Events, targets: Targets, window_us: Window, sensor_hw: Size) -> tuple[Events, Targets]:
-        """The window, or its opposite."""
-        if uniform(0, 1) >= self.p:
-            return events, targets
-        return Events(events.t, events.x, events.y, (1 - events.p).astype(np.uint8)), targets
+    def draw(self) -> Change:
+        """Nothing, or the opposite."""
+        return Change(_swapped) if uniform(0, 1) < self.p else Change()
+
+
+def _swapped(events: Events, window_us: Window, sensor_hw: Size) -> Events:
+    return Events(events.t, events.x, events.y, (1 - events.p).astype(np.uint8))
 
 
 @dataclass(frozen=True)
 class ShiftTime:
-    """Shifts the events in time; those that leave the window are lost.
+    """Shifts the events in time; those that leave the window are lost, so that it is not for streams.
 
     Attributes:
         max_us: the shift is uniform in this many microseconds to either side.
     """
+
+    of_streams: ClassVar[bool] = False
 
     max_us: int = 10_000
 
@@ -87,11 +130,15 @@ class ShiftTime:
         if self.max_us < 0:
             raise ValueError(f"max_us={self.max_us}: expected microseconds, at least 0")
 
-    def __call__(self, events: Events, targets: Targets, window_us: Window, sensor_hw: Size) -> tuple[Events, Targets]:
-        """The window, shifted."""
-        t = events.t + int(uniform(-self.max_us, self.max_us))
-        inside = (t >= window_us[0]) & (t < window_us[1])
-        return Events(t, events.x, events.y, events.p).select(inside), targets
+    def draw(self) -> Change:
+        """A shift."""
+        return Change(partial(_shifted, by_us=int(uniform(-self.max_us, self.max_us))))
+
+
+def _shifted(events: Events, window_us: Window, sensor_hw: Size, by_us: int) -> Events:
+    t = events.t + by_us
+    inside = (t >= window_us[0]) & (t < window_us[1])
+    return Events(t, events.x, events.y, events.p).select(inside)
 
 
 @dataclass(frozen=True)
@@ -103,6 +150,8 @@ class Zoom:
         translate: the shift is uniform in this share of the width and of the height, to either side.
     """
 
+    of_streams: ClassVar[bool] = True
+
     scale: float = 0.2
     translate: float = 0.1
 
@@ -111,20 +160,41 @@ class Zoom:
             raise ValueError(f"scale={self.scale}: expected a share in [0, 1)")
         _check_share("translate", self.translate)
 
-    def __call__(self, events: Events, targets: Targets, window_us: Window, sensor_hw: Size) -> tuple[Events, Targets]:
-        """The window, zoomed and shifted."""
-        height, width = sensor_hw
-        factor = uniform(1 - self.scale, 1 + self.scale)
-        shift_x, shift_y = (
-            uniform(-1, 1) * self.translate * side + (1 - factor) / 2 * side for side in (width, height)
+    def draw(self) -> Change:
+        """A factor and a shift."""
+        zoomed = _Zoomed(
+            uniform(1 - self.scale, 1 + self.scale), (uniform(-1, 1) * self.translate, uniform(-1, 1) * self.translate)
         )
-        # A pixel is a square: its centre moves, and the pixel that the centre then lies in takes the event.
-        x = np.floor((events.x + 0.5) * factor + shift_x).astype(np.int32)
-        y = np.floor((events.y + 0.5) * factor + shift_y).astype(np.int32)
+        return Change(zoomed.events, zoomed.boxes)
+
+
+@dataclass(frozen=True)
+class _Zoomed:
+    """A zoom by `factor` about the centre, and a shift, as shares of width and height."""
+
+    factor: float
+    shares: tuple[float, float]
+
+    def _shift(self, sensor_hw: Size) -> tuple[float, float]:
+        height, width = sensor_hw
+        across, down = (
+            share * side + (1 - self.factor) / 2 * side
+            for share, side in zip(self.shares, (width, height), strict=True)
+        )
+        return across, down
+
+    def events(self, events: Events, window_us: Window, sensor_hw: Size) -> Events:
+        """A pixel is a square: its centre moves, and the pixel that the centre then lies in takes the event."""
+        (height, width), (shift_x, shift_y) = sensor_hw, self._shift(sensor_hw)
+        x = np.floor((events.x + 0.5) * self.factor + shift_x).astype(np.int32)
+        y = np.floor((events.y + 0.5) * self.factor + shift_y).astype(np.int32)
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        moved = Events(events.t, x.astype(np.uint16), y.astype(np.uint16), events.p).select(inside)
-        boxes = targets.boxes_xyxy * factor + targets.boxes_xyxy.new_tensor([shift_x, shift_y] * 2)
-        return moved, clipped(replace(targets, boxes_xyxy=boxes), sensor_hw)
+        return Events(events.t, x.astype(np.uint16), y.astype(np.uint16), events.p).select(inside)
+
+    def boxes(self, targets: Targets, sensor_hw: Size) -> Targets:
+        """Those of which enough is left, clipped."""
+        boxes = targets.boxes_xyxy * self.factor + targets.boxes_xyxy.new_tensor(self._shift(sensor_hw) * 2)
+        return clipped(replace(targets, boxes_xyxy=boxes), sensor_hw)
 
 
 @dataclass(frozen=True)
@@ -135,15 +205,20 @@ class DropEvents:
         max_share: the share is uniform in 0 to this.
     """
 
+    of_streams: ClassVar[bool] = True
+
     max_share: float = 0.3
 
     def __post_init__(self) -> None:
         _check_share("max_share", self.max_share)
 
-    def __call__(self, events: Events, targets: Targets, window_us: Window, sensor_hw: Size) -> tuple[Events, Targets]:
-        """The window, thinned."""
-        share = uniform(0, self.max_share)
-        return events.select(_random(len(events)) >= share), targets
+    def draw(self) -> Change:
+        """A share."""
+        return Change(partial(_thinned, share=uniform(0, self.max_share)))
+
+
+def _thinned(events: Events, window_us: Window, sensor_hw: Size, share: float) -> Events:
+    return events.select(_random(len(events)) >= share)
 
 
 @dataclass(frozen=True)
@@ -155,6 +230,8 @@ class DropTime:
         max_share: of the window; the part is uniform in 0 to this.
     """
 
+    of_streams: ClassVar[bool] = True
+
     p: float = 0.5
     max_share: float = 0.2
 
@@ -162,14 +239,18 @@ class DropTime:
         _check_share("p", self.p)
         _check_share("max_share", self.max_share)
 
-    def __call__(self, events: Events, targets: Targets, window_us: Window, sensor_hw: Size) -> tuple[Events, Targets]:
-        """The window with a gap, or as it was."""
+    def draw(self) -> Change:
+        """Nothing, or a gap of some share of the window, somewhere in it."""
         if uniform(0, 1) >= self.p:
-            return events, targets
-        start, end = window_us
-        length = uniform(0, self.max_share) * (end - start)
-        begin = start + uniform(0, 1) * (end - start - length)
-        return events.select((events.t < begin) | (events.t >= begin + length)), targets
+            return Change()
+        return Change(partial(_with_gap, share=uniform(0, self.max_share), place=uniform(0, 1)))
+
+
+def _with_gap(events: Events, window_us: Window, sensor_hw: Size, share: float, place: float) -> Events:
+    start, end = window_us
+    length = share * (end - start)
+    begin = start + place * (end - start - length)
+    return events.select((events.t < begin) | (events.t >= begin + length))
 
 
 @dataclass(frozen=True)
@@ -180,19 +261,24 @@ class Noise:
         rate_hz: events per pixel and second; uniform in 0 to this.
     """
 
+    of_streams: ClassVar[bool] = True
+
     rate_hz: float = 0.5
 
     def __post_init__(self) -> None:
         if not self.rate_hz >= 0:
             raise ValueError(f"rate_hz={self.rate_hz}: expected events per pixel and second, at least 0")
 
-    def __call__(self, events: Events, targets: Targets, window_us: Window, sensor_hw: Size) -> tuple[Events, Targets]:
-        """The window with noise."""
-        (height, width), (start, end) = sensor_hw, window_us
-        expected = uniform(0, self.rate_hz) * height * width * (end - start) * 1e-6
-        count = int(torch.poisson(torch.tensor(expected)))
-        t = np.concatenate([events.t, start + (_random(count) * (end - start)).astype(np.int64)])
-        x = np.concatenate([events.x, torch.randint(width, (count,)).numpy().astype(np.uint16)])
-        y = np.concatenate([events.y, torch.randint(height, (count,)).numpy().astype(np.uint16)])
-        p = np.concatenate([events.p, torch.randint(2, (count,)).numpy().astype(np.uint8)])
-        return Events(t, x, y, p).select(np.argsort(t, kind="stable")), targets
+    def draw(self) -> Change:
+        """A rate."""
+        return Change(partial(_noisy, rate_hz=uniform(0, self.rate_hz)))
+
+
+def _noisy(events: Events, window_us: Window, sensor_hw: Size, rate_hz: float) -> Events:
+    (height, width), (start, end) = sensor_hw, window_us
+    count = int(torch.poisson(torch.tensor(rate_hz * height * width * (end - start) * 1e-6)))
+    t = np.concatenate([events.t, start + (_random(count) * (end - start)).astype(np.int64)])
+    x = np.concatenate([events.x, torch.randint(width, (count,)).numpy().astype(np.uint16)])
+    y = np.concatenate([events.y, torch.randint(height, (count,)).numpy().astype(np.uint16)])
+    p = np.concatenate([events.p, torch.randint(2, (count,)).numpy().astype(np.uint8)])
+    return Events(t, x, y, p).select(np.argsort(t, kind="stable"))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from emsyolo.dataset.event.events import Events
@@ -58,6 +61,11 @@ class Framing:
         if size is not None and not (isinstance(size, Sequence) and len(size) == 2 and all(map(_is_side, size))):
             raise ValueError(f"dataset.frame_hw={size}: expected [height, width] of at least 1 px, or null")
 
+    @property
+    def step_us(self) -> int:
+        """Length of what one frame shows, microseconds."""
+        return self.window_us // self.steps
+
     def frames(
         self, events: Events, start_us: int, end_us: int, sensor_hw: tuple[int, int], steps: int | None = None
     ) -> tuple[Tensor, tuple[float, float]]:
@@ -80,6 +88,26 @@ class Framing:
         events = scaled(events, sensor_hw, frame_hw)
         frames = self.representation(events, start_us, end_us, steps, frame_hw)
         return frames, (frame_hw[1] / sensor_hw[1], frame_hw[0] / sensor_hw[0])
+
+    def along(
+        self, events: Events, edges_us: Sequence[int], sensor_hw: tuple[int, int]
+    ) -> tuple[Tensor, tuple[float, float]]:
+        """A frame for each step of a stream.
+
+        Args:
+            events: from the first edge (included) to the last (excluded).
+            edges_us: `[S + 1]`, where steps begin and end, microseconds.
+            sensor_hw: height and width of the sensor, px.
+
+        Returns:
+            Frames `[S, C, H, W]` uint8, and their px per px of the sensor, along x and y.
+        """
+        places = np.searchsorted(events.t, edges_us)
+        made = [
+            self.frames(events.select(slice(begin, end)), *span, sensor_hw, steps=1)
+            for (begin, end), span in zip(pairwise(places.tolist()), pairwise(edges_us), strict=True)
+        ]
+        return torch.cat([frame for frame, _ in made]), made[0][1]
 
 
 def _is_side(value: object) -> bool:

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from emsyolo.dataset.augment import HSV, Affine, Flip
-from emsyolo.dataset.datamodule import Augmented, DataModule, EpochSampler, collate
+from emsyolo.dataset.collate import collate
+from emsyolo.dataset.datamodule import Augmented, DataModule
 from emsyolo.dataset.images import ImageDataset, Record, plain_record
 from emsyolo.dataset.mosaic import Mosaic
+from emsyolo.dataset.sampling import EpochSampler
 from emsyolo.types import Batch, Sample
 
 SIZE = (32, 64)

@@ -12,7 +12,7 @@ import torch
 from event_data import make_events
 
 from emsyolo.dataset.augment import Letterbox, Stretch
-from emsyolo.dataset.datamodule import collate
+from emsyolo.dataset.collate import collate
 from emsyolo.dataset.event.box_filter import BoxFilter
 from emsyolo.dataset.event.boxes import EventBoxes, write_boxes
 from emsyolo.dataset.event.dat import write_dat

@@ -45,14 +45,14 @@ def run(
     )  # fmt: skip
     kept: list[HeadMaps] = []
 
-    def recorded(*given: Any) -> tuple[HeadMaps, State]:
-        maps, state = Detector.run(detector, *given)
+    def recorded(*given: Any, **named: Any) -> tuple[HeadMaps, State]:
+        maps, state = Detector.run(detector, *given, **named)
         kept.append(maps)
         return maps, state
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(detector, "run", recorded, raising=False)
-        answers = stream.answers(LoadedRecording(Path("a.npy"), events, SENSOR_HW), SENSOR_HW, 0, 60_000)
+        answers = stream.answers(LoadedRecording(Path("a.npy"), events, SENSOR_HW), SENSOR_HW, stream.edges(0, 60_000))
         return kept, [answer.end_us for answer in answers]
 
 
@@ -115,7 +115,7 @@ def test_boxes_of_scaled_frames_are_in_px_of_the_sensor(detector: Detector, stat
     recording = LoadedRecording(Path("a.npy"), make_events(5000), SENSOR_HW)
     framing = Framing(Counts(), STEPS, WINDOW_US, (24, 32))
     stream = Stream(detector, Everything(), framing, Letterbox((64, 64), fill=0), stateful=stateful)
-    for answer in stream.answers(recording, SENSOR_HW, 0, 20_000):
+    for answer in stream.answers(recording, SENSOR_HW, stream.edges(0, 20_000)):
         assert answer.frames.shape[-2:] == (24, 32)
         # The frame, enlarged to 48x64 and padded by 8 px above and below, holds the sensor.
         height, width = SENSOR_HW

@@ -1,0 +1,101 @@
+"""Evaluation along streams: every recording of the validation set from its first event to its last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rich.progress import track
+
+from emsyolo.dataset.datamodule import DataModule
+from emsyolo.dataset.event.dataset import EventDataset
+from emsyolo.deploy.stream import Answer, Stream, speed_of
+from emsyolo.evaluator.coco import SCORES, CocoEvaluator
+from emsyolo.model.detector import Detector
+from emsyolo.model.postprocess import Postprocess
+from emsyolo.types import Sample, Targets
+
+EARLY_US = 500_000  # from the start of a recording, in which a network's state is still building up
+
+
+@dataclass(frozen=True)
+class Along:
+    """A detector that is to be measured along streams, its state carried on.
+
+    Args:
+        detector: in evaluation mode, on its device.
+        data: of recordings.
+        postprocess: head maps to detections.
+
+    Raises:
+        ValueError: a data set without recordings.
+    """
+
+    detector: Detector
+    data: DataModule
+    postprocess: Postprocess
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.data.val, EventDataset):
+            raise ValueError(
+                f"stream=true: dataset {self.data.name} has no recordings of events; expected stream=false"
+            )
+
+    def figures(self, windows: CocoEvaluator) -> dict[str, Any]:
+        """What `metrics.json` says under `stream`.
+
+        Args:
+            windows: with what the same detector found in the data set's windows, each from nothing.
+
+        Returns:
+            `carried` and `windows`, each with mAP, mAP50 and mAP75 over the same labelled times, and the same by the
+            time since the recording's start (`early`: up to 0.5 s, `later`); latency and throughput of a step.
+        """
+        recordings = self.data.val
+        assert isinstance(recordings, EventDataset)
+        stream = Stream(self.detector, self.postprocess, recordings.framing, self.data.fit, stateful=True)
+        carried = CocoEvaluator(recordings.truth(), self.data.class_names, self.data.box_filter)
+        early, answers = set(), []
+        for steps, indices in track(recordings.walks, description="streaming", transient=True):
+            records = [recordings.records[index] for index in indices]
+            recording = recordings.recording(records[0])
+            wanted: dict[int, list[int]] = {}
+            for place, end in enumerate(steps.ends):
+                wanted.setdefault(end, []).append(place)
+            edges = steps.edges(0, len(steps))
+            for end, answer in enumerate(stream.answers(recording, records[0].size_hw, edges), start=1):
+                answers.append(replace(answer, frames=answer.frames[:0]))
+                for place in wanted.get(end, ()):
+                    carried.update([answer.detections], [_in_sensor(records[place].id, records[place].size_hw)])
+                    if (records[place].t_us or 0) - recording.first_us <= EARLY_US:
+                        early.add(records[place].id)
+        return {
+            "carried": _by_start(carried, early),
+            "windows": _by_start(windows, early),
+            "recordings": len(recordings.walks),
+            **_speed(answers, stream.hop_us),
+        }
+
+
+def _in_sensor(id: int, size_hw: tuple[int, int]) -> Sample:
+    """A sample whose frames are the sensor's, in whose px the answers of a stream are."""
+    return Sample(Targets.none().boxes_xyxy, Targets.none(), id, str(id), size_hw)
+
+
+def _by_start(evaluator: CocoEvaluator, early: set[int]) -> dict[str, Any]:
+    later = evaluator.found.keys() - early
+    return {
+        **_scores(evaluator),
+        "early": _scores(evaluator.of(early)) if early else None,
+        "later": _scores(evaluator.of(later)) if later else None,
+    }
+
+
+def _scores(evaluator: CocoEvaluator) -> dict[str, Any]:
+    found: Mapping[str, Any] = evaluator.compute()
+    return {name: found[name] for name in (*SCORES, "images")}
+
+
+def _speed(answers: list[Answer], hop_us: int) -> dict[str, Any]:
+    return {**speed_of(answers, hop_us), "steps": len(answers)}

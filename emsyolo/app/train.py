@@ -49,7 +49,9 @@ def train(asked: Asked) -> dict[str, Any]:
     if cfg.resume is not None:
         resume = resumed_checkpoint(Path(cfg.runs_dir), cfg.resume, facts["dataset"], facts["model"])
         weights = read_weights(resume)
-        cfg = overlay(saved_config(weights), cfg, asked.overrides)
+        # model=NAME and dataset=NAME of the run itself chose it; its settings are those it was begun with.
+        chose = tuple(group for group in ("model", "dataset") if asked.choice(group) == weights.config[group])
+        cfg = overlay(saved_config(weights), cfg, asked.overrides, leave=chose)
         facts = {key: weights.config[key] for key in facts}
         log.info("going on with %s", resume)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)

@@ -80,16 +80,17 @@ class Part:
 
 
 def parts(ends: Sequence[int], recording: int, length: int, max_gap: int) -> list[Part]:
-    """A recording without the stretches in which nothing is labelled.
+    """A recording without the stretches in which nothing is labelled for long.
 
     Args:
         ends: as of a `Walk`.
         recording: its number.
-        length: of a chunk, steps; a part begins so many steps before its first labelled time, or with the recording.
+        length: of a clip, steps; a part begins so many steps before its first labelled time, or where that before ends.
         max_gap: steps; where labelled times are further apart, a part ends and another begins.
     """
     cuts = [i for i in range(1, len(ends)) if ends[i] - ends[i - 1] > max_gap]
-    begins, stops = [0, *cuts], [*cuts, len(ends)]
-    return [
-        Part(recording, max(0, ends[begin] - length), ends[stop - 1]) for begin, stop in zip(begins, stops, strict=True)
-    ]
+    found = []
+    for begin, stop in zip([0, *cuts], [*cuts, len(ends)], strict=True):
+        before = found[-1].last if found else 0
+        found.append(Part(recording, max(before, ends[begin] - length), ends[stop - 1]))
+    return found

@@ -150,6 +150,11 @@ class StreamSampler(Sampler[list[ClipKey]]):
         # A clip ends at a labelled time; it does not begin before its recording, where any is long enough.
         self._ends = [one for one in ends if one[1] >= sequence.length] or ends
 
+    @property
+    def sampler(self) -> StreamSampler:
+        """Itself: Lightning tells the sampler of a batch sampler which epoch it is."""
+        return self
+
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch the next iteration is of."""
         self.epoch = epoch

@@ -89,7 +89,7 @@ def parts(ends: Sequence[int], recording: int, length: int, max_gap: int) -> lis
         max_gap: steps; where labelled times are further apart, a part ends and another begins.
     """
     cuts = [i for i in range(1, len(ends)) if ends[i] - ends[i - 1] > max_gap]
-    found = []
+    found: list[Part] = []
     for begin, stop in zip([0, *cuts], [*cuts, len(ends)], strict=True):
         before = found[-1].last if found else 0
         found.append(Part(recording, max(before, ends[begin] - length), ends[stop - 1]))

@@ -46,12 +46,19 @@ def layers_table(metrics: Mapping[str, Any]) -> Table:
     for layer in metrics["layers"]:
         table.add_row(
             escape(layer["name"]),
-            "spikes" if layer["binary"] else "[yellow]numbers[/]",
+            _fed_with(layer),
             percent(layer["firing_rate"]),
             count(layer["macs"]),
             count(layer["synops"]),
         )
     return table
+
+
+def _fed_with(layer: Mapping[str, Any]) -> str:
+    """What a convolution's input is made of."""
+    if layer["binary"]:
+        return "spikes"
+    return "[yellow]numbers[/]" if layer.get("levels") is None else f"0 to {layer['levels']}"
 
 
 def stream_table(stream: Mapping[str, Any]) -> Table:

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from emsyolo.layer.tdbn import TdBN
 from emsyolo.model.detector import Detector
+from emsyolo.neuron.ilif import ILIF
 from emsyolo.neuron.lif import LIF
 
 
@@ -23,7 +24,7 @@ class Repeat(nn.Module):
         super().__init__()
         self.T = steps
 
-    def forward(self, frames: Tensor, dtype: torch.dtype) -> Tensor:
+    def forward(self, frames: Tensor, dtype: torch.dtype, steps: int | None = None) -> Tensor:
         return frames.to(dtype).repeat(self.T, 1, 1, 1, 1)
 
 
@@ -143,6 +144,50 @@ class SteppedLIF(neuron.BaseNode):
             spike = _Fire.apply(potential, self.v_threshold, self.width)
             out[t] = spike
         return out
+
+
+class _Round(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, potential: Tensor, levels: int) -> Tensor:
+        ctx.save_for_backward(potential)
+        ctx.levels = levels
+        return potential.clamp(0, levels).round()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (potential,) = ctx.saved_tensors
+        inside = (potential >= 0) & (potential <= ctx.levels)
+        return grad * inside.to(grad.dtype), None
+
+
+class SteppedILIF(neuron.BaseNode):
+    """The integer-valued neuron as a loop of Python over T, an operator of torch for every part of the equation."""
+
+    def __init__(self, node: ILIF) -> None:
+        super().__init__(v_threshold=node.v_threshold, v_reset=0.0, step_mode="m")
+        self.node_decay, self.levels, self.scale = node.decay, node.levels, node.input_scale
+        self.spikes = node.spikes
+
+    def neuronal_charge(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def multi_step_forward(self, x: Tensor, *args: Tensor, **kwargs: object) -> Tensor:
+        found = []
+        potential = spike = torch.zeros_like(x[0])
+        for step in x:
+            potential = (potential - spike.detach()) * self.node_decay + step * (self.scale / self.v_threshold)
+            spike = _Round.apply(potential, self.levels)
+            found.append(spike)
+        return torch.stack(found)
+
+
+def plainly(detector: Detector) -> Detector:
+    """A network of integer-valued neurons with these as loops of torch's operators, and all else as torch has it."""
+    for parent in list(detector.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, ILIF):
+                setattr(parent, name, SteppedILIF(child))
+    return detector
 
 
 class _SteppedConv(nn.Module):

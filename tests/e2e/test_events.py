@@ -54,6 +54,31 @@ def test_train_evaluate_and_watch_a_recording(script: Run, tmp_path: Path, data_
         assert found["speed"]["latency_ms"].keys() == {"p50", "p95"}
 
 
+def test_windows_and_streams_side_by_side(script: Run, tmp_path: Path) -> None:
+    small = ["model.width=0.125", "trainer.max_epochs=1", "T=2", "dataset.warm_up_steps=[0,3]"]
+    script("train.py", *TINY, *small)
+    (run,) = (tmp_path / "runs").glob("digits_dvs/*/*")
+    assert "val/carried_mAP50" in (run / "metrics.csv").read_text().splitlines()[0]
+    said = script("evaluate.py", *TINY, "stream=true").stdout
+    assert "Along streams" in said
+    (again,) = [p for p in (tmp_path / "runs").glob("digits_dvs/*/*/metrics.json") if p.parent != run]
+    found = json.loads(again.read_text())
+    stream = found["stream"]
+    assert stream["recordings"] == 2
+    assert stream["windows"]["mAP50"] == found["mAP50"]
+    for way in ("windows", "carried"):
+        assert stream[way]["images"] == 14
+        assert stream[way]["early"]["images"] + stream[way]["later"]["images"] == 14
+    # The recordings are 2 s long, labelled every 250 ms from 0.5 s on: six steps of 60 ms fit four.
+    assert stream["steps"] == 2 * (9 + 6 * 4)
+    assert stream["latency_ms"].keys() == {"p50", "p95"}
+
+
+def test_only_recordings_are_streamed(script: Run, tmp_path: Path) -> None:
+    done = script("train.py", "dataset.limit=8", "dataset.warm_up_steps=[0,3]", ok=False)
+    assert "dataset.warm_up_steps" in done.stdout + done.stderr
+
+
 def test_protocols_decide_the_input(script: Run, tmp_path: Path) -> None:
     script(
         "train.py", *[one for one in TINY if "size_hw" not in one], "protocol=rvt", "T=1", "model.width=0.125",

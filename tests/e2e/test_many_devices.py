@@ -31,6 +31,17 @@ def test_one_run_folder_and_every_image_once(script: Run, tmp_path: Path) -> Non
     assert done.stdout.count("epoch 1/2") == 1
 
 
+def test_streams_in_two_processes(script: Run, tmp_path: Path) -> None:
+    streams = ["dataset=digits_dvs", "dataset.sequence=4", "dataset.limit=14", "dataset.batch_size=2"]
+    script("train.py", *TINY, *TWO, *streams, "trainer.max_epochs=1")
+    (run,) = (tmp_path / "runs").glob("digits_dvs/*/*")
+    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    # T = 1: steps of 120 ms. Of the 17 of each recording the first is too early for a clip that ends at 0.5 s; the rest
+    # are four clips of four steps, walked by a place of each process.
+    assert last["global_step"] == 4
+    assert len(last["streams"]) == 2
+
+
 def test_torchrun_makes_one_run_folder(tmp_path: Path, data_dir: Path) -> None:
     folders = [f"data_dir={data_dir}", f"runs_dir={tmp_path / 'runs'}"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

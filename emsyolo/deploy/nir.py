@@ -159,7 +159,8 @@ def lay_beginning(graph: Graph, detector: Detector, size: Size) -> tuple[list[st
 class Nir:
     """`format=nir`: the backbone, or its largest beginning that NIR can hold.
 
-    NIR has no concatenation, max-pooling, upsampling or transposed convolution, hence neither neck nor head.
+    NIR has no concatenation, max-pooling, upsampling or transposed convolution, hence neither neck nor head; nor has it
+    gates, hence no temporal part.
 
     Attributes:
         part: `backbone`, or `largest`: as many of its parts, from the stem on, as fit. Where a shortcut is pooled, the

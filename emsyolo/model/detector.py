@@ -1,10 +1,10 @@
-"""The detector: encode, backbone, neck, head."""
+"""The detector: encode, backbone, neck, temporal part, head."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Generator, Iterator, Sequence
+from typing import Any, Self
 
 import torch
 from spikingjelly.activation_based.neuron import BaseNode
@@ -26,18 +26,23 @@ class Detector(nn.Module):
         backbone: `[T, N, C, H, W]` to maps, small stride first.
         neck: those maps to the head's inputs.
         head: the head's inputs to head maps.
+        temporal: the head's inputs in and out, with a memory of its own; None: there is none.
 
     Attributes:
         chunk: steps computed together, at most; what the head reads is summed, so that memory does not grow with T.
             None: all.
     """
 
-    def __init__(self, encode: Encode, backbone: nn.Module, neck: nn.Module, head: Head) -> None:
+    def __init__(
+        self, encode: Encode, backbone: nn.Module, neck: nn.Module, head: Head, temporal: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.encode = encode
         self.backbone = backbone
         self.neck = neck
+        self.temporal = temporal
         self.head = head
+        self.frozen: tuple[str, ...] = ()  # parts that are not trained
         self.chunk: int | None = None
         for module in self.modules():
             if isinstance(module, BaseNode):  # SpikingJelly's own begin in single-step mode
@@ -58,6 +63,29 @@ class Detector(nn.Module):
     @T.setter
     def T(self, steps: int) -> None:
         self.encode.T = steps
+
+    def train_only(self, parts: Collection[str]) -> None:
+        """Train these parts alone: the others keep their weights and, in training too, their running statistics.
+
+        Raises:
+            ValueError: no part, or a name that none has.
+        """
+        known = [name for name, part in self.named_children() if any(True for _ in part.parameters())]
+        if not parts or not set(parts) <= set(known):
+            raise ValueError(
+                f"trainable is {list(parts)}; expected some of this detector's parts, {known}, or null: all"
+            )
+        self.frozen = tuple(name for name in known if name not in parts)
+        for name in self.frozen:
+            self.get_submodule(name).requires_grad_(requires_grad=False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """As of every module, but parts that are not trained stay as they are evaluated."""
+        super().train(mode)
+        for name in self.frozen:
+            self.get_submodule(name).eval()
+        return self
 
     def forward(self, frames: Tensor) -> HeadMaps:
         """Head maps of frames `[T0, N, C, H, W]`, uint8 or float in [0, 1]; T0 = 1 or T.
@@ -153,4 +181,5 @@ class Detector(nn.Module):
         stride = self.head.layout.strides[-1]
         if x.shape[-2] % stride or x.shape[-1] % stride:
             raise ValueError(f"frames are {x.shape[-2]}x{x.shape[-1]} px (HxW); expected multiples of {stride}")
-        return self.neck(*self.backbone(x))
+        features: tuple[Tensor, ...] = self.neck(*self.backbone(x))
+        return features if self.temporal is None else self.temporal(features)

@@ -114,11 +114,14 @@ class Graph:
         if node.v:
             raise NotInNIR(f"{name} starts at a potential, NIR's neurons at 0")
         full = np.ones(size, dtype=np.float32)
-        if node.decay == 1:
+        lost = full * (1 - np.asarray(node.decay, dtype=np.float64))
+        if not lost.any():
             return self.nir.IF(r=full / self.dt, v_threshold=full * node.v_threshold)
-        kept = 1 - node.decay
+        if not lost.all():
+            raise NotInNIR(f"{name} leaks in some channels and not in others, NIR's neurons all or none")
+        tau, v_threshold = self.dt / lost, lost * node.v_threshold
         return self.nir.LIF(
-            tau=full * np.float32(self.dt / kept), r=full, v_leak=full * 0, v_threshold=full * (kept * node.v_threshold)
+            tau=tau.astype(np.float32), r=full, v_leak=full * 0, v_threshold=v_threshold.astype(np.float32)
         )
 
 

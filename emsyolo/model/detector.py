@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from spikingjelly.activation_based.neuron import BaseNode
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from emsyolo.model.encode import Encode
 from emsyolo.model.head import Head
@@ -47,6 +48,8 @@ class Detector(nn.Module):
         for module in self.modules():
             if isinstance(module, BaseNode):  # SpikingJelly's own begin in single-step mode
                 module.step_mode = "m"
+        if any(is_lazy(parameter) for parameter in self.parameters()):
+            self._count_channels()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Detector:
         with fresh(self):
@@ -133,6 +136,15 @@ class Detector(nn.Module):
                 yield self.head([feature[steps.start : steps.stop] for feature in features])
         else:
             yield from self._in_chunks(x, ranges, self.chunk)
+
+    @torch.no_grad()
+    def _count_channels(self) -> None:
+        """Let neurons that have parameters per channel see their channels: one step of one dark frame, uncounted."""
+        first = next(module for module in self.backbone.modules() if isinstance(module, nn.Conv2d))
+        side = self.head.layout.strides[-1]
+        with fresh(self.eval()):
+            self._features(first.weight.new_zeros(1, 1, first.in_channels, side, side))
+        self.train()
 
     def _checked(self, steps: int, read_out: Sequence[range] | None) -> list[range]:
         ranges = [range(steps)] if read_out is None else list(read_out)

@@ -107,7 +107,8 @@ class Graph:
         """Our `u[t] = decay*u[t-1] + x[t]` as NIR's `tau dv/dt = R*I - v` in Euler's steps of dt, with v = (1-decay)*u.
 
         R stays 1, for simulators differ in what they take it for; hence the threshold is scaled. Without leak it is
-        NIR's `dv/dt = R*I` with v = u, and R has to be 1/dt (snnTorch refuses that; its own IF leaks).
+        NIR's `dv/dt = R*I` with v = u, and R has to be 1/dt (snnTorch refuses that; its own IF leaks). Decays per
+        channel give thresholds per channel, which snnTorch refuses as well.
         """
         if node.soft_reset:
             raise NotInNIR(f"{name} resets by subtraction, NIR's neurons to a value")

@@ -32,6 +32,7 @@ class Detector(nn.Module):
     Attributes:
         chunk: steps computed together, at most; what the head reads is summed, so that memory does not grow with T.
             None: all.
+        frozen: names of the parts that are not trained (`train_only`).
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Detector(nn.Module):
         self.neck = neck
         self.temporal = temporal
         self.head = head
-        self.frozen: tuple[str, ...] = ()  # parts that are not trained
+        self.frozen: tuple[str, ...] = ()
         self.chunk: int | None = None
         for module in self.modules():
             if isinstance(module, BaseNode):  # SpikingJelly's own begin in single-step mode

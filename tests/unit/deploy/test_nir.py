@@ -61,10 +61,11 @@ def test_whole_sew_backbone_gives_the_same_spikes_elsewhere(tmp_path: Path) -> N
 
 def test_every_channel_leaks_by_its_own_decay(tmp_path: Path) -> None:
     detector = network("sew_resnet18", "neuron=plif")
-    (leak, *_) = [one for one in detector.modules() if isinstance(one, Leak)]
+    leak = next(one for one in detector.backbone.stem.modules() if isinstance(one, Leak))
     leak.logit.data = torch.linspace(0.1, 0.9, len(leak.logit)).logit()
     export_nir(detector, tmp_path / "a.nir", part="backbone", dt=1e-4)
-    first = next(one for one in nir.read(str(tmp_path / "a.nir")).nodes.values() if isinstance(one, nir.LIF))
+    nodes = nir.read(str(tmp_path / "a.nir")).nodes
+    first = next(one for name, one in nodes.items() if "stem" in name and isinstance(one, nir.LIF))
     current = torch.rand(6, 1, *first.tau.shape)
     v, sent = np.zeros(first.tau.shape), []
     for one in current[:, 0].numpy():  # Euler's step of tau dv/dt = R*I - v

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # which brings torch
     from emsyolo.weights.checkpoint import Weights
 
 # What a checkpoint decides, unless it is typed; of the data set, what makes the network's input.
-FROM_CHECKPOINT = ("T", "model", "neuron", "head")
+FROM_CHECKPOINT = ("T", "model", "neuron", "head", "temporal")
 INPUT = ("size_hw", "fit", "window_us", "steps", "representation", "frame_hw")
 
 

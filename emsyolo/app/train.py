@@ -103,6 +103,8 @@ def _check_sweep(asked: Asked, processes: int) -> None:
 def _module(cfg: DictConfig, class_names: Sequence[str]) -> DetectionModule:
     detector = detector_of(cfg)
     set_memory(detector, cfg.memory)
+    if cfg.get("trainable") is not None:
+        detector.train_only(list(cfg.trainable))
     teacher = None if cfg.teacher is None else _teacher(Path(cfg.teacher), detector, class_names)
     return DetectionModule(detector, instantiate(cfg.loss), instantiate(cfg.optimizer, _convert_="all"), teacher)
 
@@ -117,6 +119,8 @@ def _start_from(detector: Detector, cfg: DictConfig, class_names: Sequence[str])
         weights.path, weights.config["model"], len(done.kept), len(class_names),
         f", re-initialised: {', '.join(done.new)}" if done.new else "",
     )  # fmt: skip
+    if done.added:
+        log.info("weights: new, since the file does not have them: %s", ", ".join(done.added))
     if done.scale != 1:
         log.info("weights: normalisations times %g (threshold %g here, %g there)", done.scale, *thresholds)
 
@@ -136,6 +140,11 @@ def _teacher(path: Path, detector: Detector, class_names: Sequence[str]) -> Teac
 
 def _announce(cfg: DictConfig, data: DataModule, module: DetectionModule, out: Path) -> None:
     parameters = sum(p.numel() for p in module.detector.parameters())
+    if module.detector.frozen:
+        trained = sum(p.numel() for p in module.detector.parameters() if p.requires_grad)
+        log.info(
+            "trainable=%s: %s of %s parameters are trained", list(cfg.trainable), f"{trained:,}", f"{parameters:,}"
+        )
     log.info(
         "%s: %d training and %d validation images, %d classes, %dx%d px (HxW), batch %d",
         data.name, len(data.train), len(data.val), len(data.class_names), *data.size_hw, data.batch_size,

@@ -136,6 +136,11 @@ def converted_like(detector: Detector, settings: Conversion, state: Mapping[str,
 
 def _folded(detector: Detector) -> tuple[Detector, dict[str, nn.Module]]:
     """A copy with its normalisation folded, and its activations by name."""
+    if detector.temporal is not None:
+        raise ValueError(
+            f"cannot convert temporal ({type(detector.temporal).__name__}), whose gates no spikes stand for; expected "
+            "a detector trained with temporal=none"
+        )
     spiking = copy.deepcopy(detector).eval()
     spiking.T = 1
     fold_normalisation(spiking)

@@ -1,4 +1,6 @@
-"""Recordings that are made on the machine: `digits_dvs` and `nmnist_scenes`, written and read as Prophesee's."""
+"""Recordings that are made on the machine: `digits_dvs`, `digits_dvs_stops` and `nmnist_scenes`, written and read as
+Prophesee's.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,16 @@ from typing import Any
 
 from rich.progress import track
 
-from emsyolo.dataset.event import nmnist
+from emsyolo.dataset.event import moving_digits, nmnist
 from emsyolo.dataset.event.boxes import write_boxes
 from emsyolo.dataset.event.dat import write_dat
-from emsyolo.dataset.event.moving_digits import LABELS_US, SENSOR_HW, VERSION, Take, moving_digits
+from emsyolo.dataset.event.moving_digits import Take
+from emsyolo.dataset.event.stops import write_stops
 from emsyolo.dataset.prophesee import BOXES, RECORDING, Prophesee
 
+STOPS = "_stops.npy"
 DIGITS_DVS = {"train": 250, "test": 60}
+DIGITS_DVS_STOPS = {"train": 150, "test": 40}
 NMNIST_SCENES = {"train": 300, "test": 60}
 
 
@@ -36,9 +41,31 @@ def digits_dvs(
     Raises:
         ValueError: an unknown split.
     """
-    folder = Path(root) / f"v{VERSION}_{seed}"
-    count = _count(DIGITS_DVS, split, limit, len(LABELS_US))
-    _write(folder / split, count, partial(moving_digits, split=split, seed=seed), SENSOR_HW)
+    folder = Path(root) / f"v{moving_digits.VERSION}_{seed}"
+    count = _count(DIGITS_DVS, split, limit, len(moving_digits.LABELS_US))
+    take = partial(moving_digits.moving_digits, split=split, seed=seed)
+    _write(folder / split, count, take, moving_digits.SENSOR_HW)
+    return Prophesee(folder, split, limit=limit, **options)
+
+
+def digits_dvs_stops(
+    root: str | Path, split: str = "train", seed: int = 0, limit: int | None = None, **options: Any
+) -> Prophesee:
+    """Handwritten digits that stop on their way, and then make no events: 150 recordings of 4 s to train, 40 to test.
+
+    Made once and written under `root`, with the times of the stops (`NAME_stops.npy`; `emsyolo.dataset.event.stops`);
+    see `emsyolo.dataset.event.moving_digits.stopping_digits` for what is in one.
+
+    Args:
+        root, split, seed, limit, options: as for `digits_dvs`.
+
+    Raises:
+        ValueError: an unknown split.
+    """
+    folder = Path(root) / f"v{moving_digits.STOPS_VERSION}_{seed}"
+    count = _count(DIGITS_DVS_STOPS, split, limit, len(moving_digits.STOPS_LABELS_US))
+    take = partial(moving_digits.stopping_digits, split=split, seed=seed)
+    _write(folder / split, count, take, moving_digits.SENSOR_HW)
     return Prophesee(folder, split, limit=limit, **options)
 
 
@@ -92,4 +119,6 @@ def _write(folder: Path, count: int, take: Callable[[int], Take], sensor_hw: tup
         made = take(index)
         recording, boxes = _paths(folder, index)
         write_dat(recording, made.events, sensor_hw)
+        if made.stops is not None:
+            write_stops(folder / f"{index:04d}{STOPS}", made.stops)
         write_boxes(boxes, made.boxes)

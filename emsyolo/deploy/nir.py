@@ -107,18 +107,22 @@ class Graph:
         """Our `u[t] = decay*u[t-1] + x[t]` as NIR's `tau dv/dt = R*I - v` in Euler's steps of dt, with v = (1-decay)*u.
 
         R stays 1, for simulators differ in what they take it for; hence the threshold is scaled. Without leak it is
-        NIR's `dv/dt = R*I` with v = u, and R has to be 1/dt (snnTorch refuses that; its own IF leaks).
+        NIR's `dv/dt = R*I` with v = u, and R has to be 1/dt (snnTorch refuses that; its own IF leaks). Decays per
+        channel give thresholds per channel, which snnTorch refuses as well.
         """
         if node.soft_reset:
             raise NotInNIR(f"{name} resets by subtraction, NIR's neurons to a value")
         if node.v:
             raise NotInNIR(f"{name} starts at a potential, NIR's neurons at 0")
         full = np.ones(size, dtype=np.float32)
-        if node.decay == 1:
+        lost = full * (1 - np.asarray(node.decay, dtype=np.float64))
+        if not lost.any():
             return self.nir.IF(r=full / self.dt, v_threshold=full * node.v_threshold)
-        kept = 1 - node.decay
+        if not lost.all():
+            raise NotInNIR(f"{name} leaks in some channels and not in others, NIR's neurons all or none")
+        tau, v_threshold = self.dt / lost, lost * node.v_threshold
         return self.nir.LIF(
-            tau=full * np.float32(self.dt / kept), r=full, v_leak=full * 0, v_threshold=full * (kept * node.v_threshold)
+            tau=tau.astype(np.float32), r=full, v_leak=full * 0, v_threshold=v_threshold.astype(np.float32)
         )
 
 
@@ -159,7 +163,8 @@ def lay_beginning(graph: Graph, detector: Detector, size: Size) -> tuple[list[st
 class Nir:
     """`format=nir`: the backbone, or its largest beginning that NIR can hold.
 
-    NIR has no concatenation, max-pooling, upsampling or transposed convolution, hence neither neck nor head.
+    NIR has no concatenation, max-pooling, upsampling or transposed convolution, hence neither neck nor head; nor has it
+    gates, hence no temporal part.
 
     Attributes:
         part: `backbone`, or `largest`: as many of its parts, from the stem on, as fit. Where a shortcut is pooled, the

@@ -63,7 +63,8 @@ def unrolled(detector: Detector) -> Detector:
     """A copy in which every convolution behind an integer-valued neuron runs on planes of 0 and 1.
 
     The same up to rounding, by linearity; decay and reset act between real steps only. The maps of the head are
-    unrolled where T is 1: with more steps they read a mean. Luo et al., ECCV 2024, section 3.3.
+    unrolled where T is 1 and no temporal part is: with more steps they read a mean, behind such a part numbers. What
+    that part itself reads of the neck stays whole numbers. Luo et al., ECCV 2024, section 3.3.
 
     Args:
         detector: a trained one; left untouched.
@@ -82,7 +83,7 @@ def unrolled(detector: Detector) -> Detector:
                 spikes = spikes_of(before)
                 if spikes is not None and spikes.levels > 1 and not spikes.signed and isinstance(layer, nn.Conv2d):
                     setattr(row, name, UnrolledConv2d(layer, spikes.levels))
-    if copied.T == 1 and len(levels) == 1 and _ends_in_neurons(copied.neck):
+    if copied.T == 1 and len(levels) == 1 and copied.temporal is None and _ends_in_neurons(copied.neck):
         for name in copied.head.map_starts:
             parent, _, last = name.rpartition(".")
             holder, convolution = copied.head.get_submodule(parent), copied.head.get_submodule(name)

@@ -1,14 +1,15 @@
-"""The detector: encode, backbone, neck, head."""
+"""The detector: encode, backbone, neck, temporal part, head."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Generator, Iterator, Sequence
+from typing import Any, Self
 
 import torch
 from spikingjelly.activation_based.neuron import BaseNode
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from emsyolo.model.encode import Encode
 from emsyolo.model.head import Head
@@ -26,22 +27,30 @@ class Detector(nn.Module):
         backbone: `[T, N, C, H, W]` to maps, small stride first.
         neck: those maps to the head's inputs.
         head: the head's inputs to head maps.
+        temporal: the head's inputs in and out, with a memory of its own; None: there is none.
 
     Attributes:
         chunk: steps computed together, at most; what the head reads is summed, so that memory does not grow with T.
             None: all.
+        frozen: names of the parts that are not trained (`train_only`).
     """
 
-    def __init__(self, encode: Encode, backbone: nn.Module, neck: nn.Module, head: Head) -> None:
+    def __init__(
+        self, encode: Encode, backbone: nn.Module, neck: nn.Module, head: Head, temporal: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.encode = encode
         self.backbone = backbone
         self.neck = neck
+        self.temporal = temporal
         self.head = head
+        self.frozen: tuple[str, ...] = ()
         self.chunk: int | None = None
         for module in self.modules():
             if isinstance(module, BaseNode):  # SpikingJelly's own begin in single-step mode
                 module.step_mode = "m"
+        if any(is_lazy(parameter) for parameter in self.parameters()):
+            self._count_channels()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Detector:
         with fresh(self):
@@ -58,6 +67,29 @@ class Detector(nn.Module):
     @T.setter
     def T(self, steps: int) -> None:
         self.encode.T = steps
+
+    def train_only(self, parts: Collection[str]) -> None:
+        """Train these parts alone: the others keep their weights and, in training too, their running statistics.
+
+        Raises:
+            ValueError: no part, or a name that none has.
+        """
+        known = [name for name, part in self.named_children() if any(True for _ in part.parameters())]
+        if not parts or not set(parts) <= set(known):
+            raise ValueError(
+                f"trainable is {list(parts)}; expected some of this detector's parts, {known}, or null: all"
+            )
+        self.frozen = tuple(name for name in known if name not in parts)
+        for name in self.frozen:
+            self.get_submodule(name).requires_grad_(requires_grad=False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """As of every module, but parts that are not trained stay as they are evaluated."""
+        super().train(mode)
+        for name in self.frozen:
+            self.get_submodule(name).eval()
+        return self
 
     def forward(self, frames: Tensor) -> HeadMaps:
         """Head maps of frames `[T0, N, C, H, W]`, uint8 or float in [0, 1]; T0 = 1 or T.
@@ -111,6 +143,15 @@ class Detector(nn.Module):
         else:
             yield from self._in_chunks(x, ranges, self.chunk)
 
+    @torch.no_grad()
+    def _count_channels(self) -> None:
+        """Let neurons that have parameters per channel see their channels: one step of one dark frame, uncounted."""
+        first = next(module for module in self.backbone.modules() if isinstance(module, nn.Conv2d))
+        side = self.head.layout.strides[-1]
+        with fresh(self.eval()):
+            self._features(first.weight.new_zeros(1, 1, first.in_channels, side, side))
+        self.train()
+
     def _checked(self, steps: int, read_out: Sequence[range] | None) -> list[range]:
         ranges = [range(steps)] if read_out is None else list(read_out)
         ends = [span.stop for span in ranges]
@@ -158,4 +199,5 @@ class Detector(nn.Module):
         stride = self.head.layout.strides[-1]
         if x.shape[-2] % stride or x.shape[-1] % stride:
             raise ValueError(f"frames are {x.shape[-2]}x{x.shape[-1]} px (HxW); expected multiples of {stride}")
-        return self.neck(*self.backbone(x))
+        features: tuple[Tensor, ...] = self.neck(*self.backbone(x))
+        return features if self.temporal is None else self.temporal(features)

@@ -10,6 +10,7 @@ from emsyolo.model.encode import Encode
 from emsyolo.model.head import HeadFactory, YOLOHead
 from emsyolo.model.neck import TinyNeck
 from emsyolo.model.resnet import REPEATS, ResNet
+from emsyolo.model.temporal import TemporalFactory, temporal_behind
 from emsyolo.neuron.neuron import NeuronFactory, check_neuron
 
 STRIDES = (16, 32)
@@ -33,6 +34,7 @@ def ems_yolo(
     in_channels: int = 3,
     anchors_per_level: Sequence[int] | None = None,
     head: HeadFactory | None = None,
+    temporal: TemporalFactory | None = None,
 ) -> Detector:
     """A detector of the EMS-YOLO family.
 
@@ -51,6 +53,7 @@ def ems_yolo(
         in_channels: of a frame.
         anchors_per_level: how many, per stride; what `anchors: auto` finds. None: as many as there are.
         head: makes another head than the YOLO head with those anchors.
+        temporal: makes what stands between neck and head; None: nothing does.
 
     Raises:
         ValueError: an argument outside its range.
@@ -82,6 +85,7 @@ def ems_yolo(
     )
     backbone = ResNet(channels, repeats, block, neuron, stem_neuron=stem_neuron, in_channels=in_channels)
     if head:
-        return Detector(Encode(T), backbone, *head(neck, neck.out_channels, STRIDES, num_classes, neuron))
+        towers, maps = head(neck, neck.out_channels, STRIDES, num_classes, neuron)
+        return Detector(Encode(T), backbone, towers, maps, temporal_behind(towers, temporal))
     anchored = YOLOHead(neck.out_channels, STRIDES, anchors, num_classes, anchors_per_level=anchors_per_level)
-    return Detector(Encode(T), backbone, neck, anchored)
+    return Detector(Encode(T), backbone, neck, anchored, temporal_behind(neck, temporal))

@@ -14,6 +14,7 @@ from emsyolo.model.detector import Detector
 from emsyolo.model.encode import Encode
 from emsyolo.model.head import HeadFactory
 from emsyolo.model.spike_block import SPPF, ConvolutionBlock, Downsampling, RepBlock, spike_conv
+from emsyolo.model.temporal import TemporalFactory, temporal_behind
 from emsyolo.model.towers import anchor_free
 from emsyolo.neuron.neuron import NeuronFactory, check_neuron
 
@@ -109,6 +110,7 @@ def spike_yolo(
     repeats: Sequence[int] = REPEATS,
     head: HeadFactory | None = None,
     in_channels: int = 3,
+    temporal: TemporalFactory | None = None,
 ) -> Detector:
     """A detector of the SpikeYOLO family. Luo et al., ECCV 2024.
 
@@ -122,6 +124,7 @@ def spike_yolo(
         repeats: blocks of the four stages, before the depth; published for Gen1: 3, 6, 9, 1.
         head: makes the head, and the neck with what stands before the head; None is `anchor_free`.
         in_channels: of a frame.
+        temporal: makes what stands between neck and head; None: nothing does.
 
     Raises:
         ValueError: an argument outside its range.
@@ -140,4 +143,5 @@ def spike_yolo(
     neck = SpikeYOLONeck(backbone.out_channels, last_ratio, neuron)
     if head is not None and not callable(head):
         raise ValueError("head=anchor: SpikeYOLO has no anchors; expected head=anchor_free")
-    return Detector(Encode(T), backbone, *(head or anchor_free)(neck, neck.out_channels, STRIDES, num_classes, neuron))
+    towers, maps = (head or anchor_free)(neck, neck.out_channels, STRIDES, num_classes, neuron)
+    return Detector(Encode(T), backbone, towers, maps, temporal_behind(towers, temporal))

@@ -18,6 +18,7 @@ from emsyolo.layer.tdbn import TdBN
 from emsyolo.model.detector import Detector
 from emsyolo.model.encode import Encode
 from emsyolo.model.head import YOLOHead
+from emsyolo.model.temporal import TemporalFactory, temporal_behind
 from emsyolo.neuron.neuron import NeuronFactory, check_neuron
 
 
@@ -153,6 +154,7 @@ def spiking_yolov3(
     in_channels: int = 3,
     decoding: BoxDecoding = decode_yolov5,
     anchors_per_level: Sequence[int] | None = None,
+    temporal: TemporalFactory | None = None,
 ) -> Detector:
     """The ANN of Spiking YOLOv3 (ReLU) and of Spiking YOLOv3-FC (quantised activation). Ming and Li, 2024.
 
@@ -165,6 +167,7 @@ def spiking_yolov3(
         in_channels: of a frame.
         decoding: form of the boxes.
         anchors_per_level: how many, per stride; what `anchors: auto` finds. None: as many as there are.
+        temporal: makes what stands between neck and head; None: nothing does. It cannot be converted.
 
     Raises:
         ValueError: an argument outside its range.
@@ -173,7 +176,8 @@ def spiking_yolov3(
     scaled = _scaled(width)
     neck = YOLOv3Neck(scaled, neuron)
     head = YOLOHead(neck.out_channels, (16, 32), anchors, num_classes, decoding, anchors_per_level)
-    return Detector(Encode(T), YOLOv3Backbone(scaled, neuron, in_channels), neck, head)
+    backbone = YOLOv3Backbone(scaled, neuron, in_channels)
+    return Detector(Encode(T), backbone, neck, head, temporal_behind(neck, temporal))
 
 
 def spiking_yolo(
@@ -186,6 +190,7 @@ def spiking_yolo(
     in_channels: int = 3,
     decoding: BoxDecoding = decode_yolov5,
     anchors_per_level: Sequence[int] | None = None,
+    temporal: TemporalFactory | None = None,
 ) -> Detector:
     """The ANN of Spiking-YOLO: Tiny-YOLO, one map at stride 32. Kim et al., AAAI 2020.
 
@@ -196,4 +201,5 @@ def spiking_yolo(
     neck = Through(scaled(1024))
     joined = [[anchor for level in anchors for anchor in level]]
     head = YOLOHead(neck.out_channels, (32,), joined, num_classes, decoding, anchors_per_level)
-    return Detector(Encode(T), TinyYOLOBackbone(scaled, neuron, in_channels), neck, head)
+    backbone = TinyYOLOBackbone(scaled, neuron, in_channels)
+    return Detector(Encode(T), backbone, neck, head, temporal_behind(neck, temporal))

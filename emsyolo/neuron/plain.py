@@ -13,15 +13,22 @@ class PlainLIF(base.MemoryModule):
     """`emsyolo.neuron.lif.LIF` for inference, step by step; keeps its potential `v` between calls.
 
     Args:
-        decay, v_threshold, soft_reset, start: as for `LIF`.
+        decay: a number, or decays per channel `[C, 1, 1]`.
+        v_threshold, soft_reset, start: as for `LIF`.
     """
+
+    decay: Tensor | float
 
     spikes = Spikes()
 
-    def __init__(self, *, decay: float, v_threshold: float, soft_reset: bool, start: float) -> None:
+    def __init__(self, *, decay: Tensor | float, v_threshold: float, soft_reset: bool, start: float) -> None:
         super().__init__()
         self.step_mode = "m"
-        self.decay, self.v_threshold, self.soft_reset = decay, v_threshold, soft_reset
+        self.v_threshold, self.soft_reset = v_threshold, soft_reset
+        if isinstance(decay, Tensor):
+            self.register_buffer("decay", decay)
+        else:
+            self.decay = decay
         self.v: Tensor | float
         self.register_memory("v", start * v_threshold)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from emsyolo.types import Layout
 from emsyolo.weights.checkpoint import Weights, load_weights
 
 HEAD, MAPS = "head.", "head.maps."
+# What may be added to a trained detector, by the pattern of its tensors' names.
+ADDED = {"temporal": "temporal.*", "decays": "*.leak.logit"}
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,14 @@ class Transfer:
         kept: classes whose maps were taken, by name.
         new: classes whose maps are those of a fresh network.
         scale: what the normalisations were multiplied by.
+        added: what the file does not have and is that of a fresh network: `temporal`, `decays` of neurons that train
+            them.
     """
 
     kept: tuple[str, ...]
     new: tuple[str, ...]
     scale: float
+    added: tuple[str, ...] = ()
 
 
 def transfer(detector: nn.Module, weights: Weights, class_names: Sequence[str], *, scale: float = 1.0) -> Transfer:
@@ -36,7 +42,7 @@ def transfer(detector: nn.Module, weights: Weights, class_names: Sequence[str], 
     Backbone and neck are taken whole, and so are box and objectness in the maps. Of the classes, those that both have
     by name are taken; the others stay as initialised. The anchors stay the detector's own: an anchor takes over the
     maps of the one in its place. With another number of anchors per level, or another kind of head, the maps stay as
-    initialised.
+    initialised. A temporal part, and decays of neurons that are trained, stay as initialised where the file has none.
 
     `scale` carries an ANN's weights over to a spiking network: what comes out of its normalisations was made for an
     activation with threshold 1 and now meets `v_threshold`. Their weights and biases are multiplied, running statistics
@@ -65,6 +71,12 @@ def transfer(detector: nn.Module, weights: Weights, class_names: Sequence[str], 
     if not same_layout:
         common = []
         state = {name: tensor for name, tensor in state.items() if not name.startswith(HEAD)}
+    added = []
+    for part, pattern in ADDED.items():
+        mine = fnmatch.filter(own, pattern)
+        if mine and not fnmatch.filter(state, pattern):
+            added.append(part)
+            state |= {name: own[name] for name in mine}
     for name in own:
         if name in starts and same_layout:
             state[name] = _map(own[name], state[name], starts[name], (layout, there), list(class_names), theirs)
@@ -73,7 +85,7 @@ def transfer(detector: nn.Module, weights: Weights, class_names: Sequence[str], 
     if scale != 1:
         _rescale(detector, state, scale)
     load_weights(detector, Weights(weights.path, state, weights.config))
-    return Transfer(tuple(common), tuple(name for name in class_names if name not in common), scale)
+    return Transfer(tuple(common), tuple(name for name in class_names if name not in common), scale, tuple(added))
 
 
 def _rows(layout: Layout, start: int, channels: int) -> list[list[int]]:

@@ -182,3 +182,12 @@ def test_a_protocol_is_a_field_of_its_data_set() -> None:
     assert (cfg.T, cfg.dataset.window_us, cfg.dataset.steps, cfg.dataset.box_filter) == (3, 7, 1, "prophesee")
     with pytest.raises(ConfigCompositionException, match="Could not override 'protocol'"):
         composed("protocol=ems")
+
+
+@pytest.mark.parametrize("option", sorted(path.stem for path in (CONF / "temporal").glob("*.yaml")))
+@pytest.mark.parametrize("model", ["ems_small", "ems_small_ilif", "spike_yolo_n", "spiking_yolov3", "spiking_yolo"])
+def test_what_stands_before_the_head_is_chosen_for_every_model(model: str, option: str) -> None:
+    cfg = composed(f"model={model}", f"temporal={option}", "model.width=0.125")
+    assert cfg.model.temporal == cfg.temporal
+    detector = instantiate(cfg.model, _convert_="all")
+    assert (detector.temporal is None) == (option == "none")

@@ -1,8 +1,8 @@
-"""Handwritten digits that move before a simulated event camera."""
+"""Handwritten digits that move, and in some recordings stop, before a simulated event camera."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numba
@@ -13,6 +13,7 @@ from emsyolo.dataset.digits import SCENES, scans
 from emsyolo.dataset.event.boxes import EventBoxes
 from emsyolo.dataset.event.camera import EventCamera
 from emsyolo.dataset.event.events import Events
+from emsyolo.dataset.event.stops import Stops
 from emsyolo.dataset.scene import MAX_COVERED, covered, distractors, enlarge, ink, ink_box
 
 Floats = NDArray[np.float64]
@@ -28,6 +29,12 @@ FRAME_US = 5_000  # between two frames: at most 0.6 px of motion
 LABELS_US = tuple(range(500_000, 2_000_001, 250_000))
 TRIES = 50
 
+STOPS_VERSION = 1  # of the recordings with stops
+STOPS_LABELS_US = tuple(range(500_000, 4_000_001, 250_000))
+FIRST_STOP_S = (0.3, 1.5)  # after the beginning
+STOP_S = (0.5, 1.5)
+BETWEEN_STOPS_S = (0.5, 1.5)
+
 
 @dataclass(frozen=True)
 class Take:
@@ -36,22 +43,25 @@ class Take:
     Attributes:
         events: in the order of time.
         boxes: px of the sensor, in the order of time.
+        stops: when the objects stood still; None: not known.
     """
 
     events: Events
     boxes: EventBoxes
+    stops: Stops | None = None
 
 
 @dataclass(frozen=True)
 class Mover:
-    """A digit that moves at constant speed and bounces at the sensor's border.
+    """A digit that moves at constant speed, bounces at the sensor's border, and may stop on its way.
 
     Attributes:
         opacity: `[side, side]` in [0, 1].
         luminance: of the ink.
         digit: 0 to 9.
         start_xy: top left corner of the square at time 0, px.
-        speed_xy: px per second.
+        speed_xy: px per second, while it moves.
+        stops: start and end of each stop, microseconds, in the order of time.
     """
 
     opacity: Floats
@@ -59,11 +69,13 @@ class Mover:
     digit: int
     start_xy: Floats
     speed_xy: Floats
+    stops: tuple[tuple[int, int], ...] = ()
 
     def place(self, t_us: int, sensor_hw: tuple[int, int]) -> Floats:
         """Top left corner (x, y) of the square, px."""
         room = np.array([sensor_hw[1], sensor_hw[0]]) - len(self.opacity)
-        way = np.mod(self.start_xy + self.speed_xy * (t_us * 1e-6), 2 * room)
+        moved_us = t_us - sum(min(t_us, end) - start for start, end in self.stops if start < t_us)
+        way = np.mod(self.start_xy + self.speed_xy * (moved_us * 1e-6), 2 * room)
         return np.minimum(way, 2 * room - way)
 
     def box(self, t_us: int, sensor_hw: tuple[int, int]) -> Floats:
@@ -95,19 +107,47 @@ def moving_digits(
     """
     rng = np.random.default_rng([VERSION, seed, list(SCENES).index(split), index])
     wide = _background(rng, sensor_hw)
-    movers = _movers(rng, split, seed, float(wide.mean()), sensor_hw)
+    movers = _movers(rng, split, seed, float(wide.mean()), sensor_hw, LABELS_US)
     pan = rng.uniform(-PAN_PX_S, PAN_PX_S, 2)
-    events = (camera or EventCamera()).record(_film(wide, pan, movers, sensor_hw), rng)
+    events = (camera or EventCamera()).record(_film(wide, pan, movers, sensor_hw, LABELS_US[-1]), rng)
+    return Take(events, _boxes(movers, sensor_hw, LABELS_US))
+
+
+def stopping_digits(
+    index: int,
+    split: str,
+    *,
+    seed: int = 0,
+    camera: EventCamera | None = None,
+    sensor_hw: tuple[int, int] = SENSOR_HW,
+) -> Take:
+    """One recording of four seconds in which each digit stops at least once, and depends only on these arguments.
+
+    As `moving_digits`, but after 0.3 to 1.5 s a digit stands still for 0.5 to 1.5 s, moves on for as long, stops again,
+    and so on. The background does not pan, so that a digit that stands makes no event but the camera's noise; it is
+    labelled all the same. Boxes from 0.5 to 4 s.
+
+    Args:
+        index, split, seed, camera, sensor_hw: as for `moving_digits`.
+    """
+    rng = np.random.default_rng([STOPS_VERSION, seed, list(SCENES).index(split), index, len(STOPS_LABELS_US)])
+    wide = _background(rng, sensor_hw)
+    movers = _movers(rng, split, seed, float(wide.mean()), sensor_hw, STOPS_LABELS_US, stop=True)
+    film = _film(wide, np.zeros(2), movers, sensor_hw, STOPS_LABELS_US[-1])
+    events = (camera or EventCamera()).record(film, rng)
+    stops = np.array([(track, *stop) for track, mover in enumerate(movers) for stop in mover.stops], dtype=np.int64)
+    return Take(events, _boxes(movers, sensor_hw, STOPS_LABELS_US), Stops(*stops.T))
+
+
+def _boxes(movers: Sequence[Mover], sensor_hw: tuple[int, int], labels_us: Sequence[int]) -> EventBoxes:
+    """The boxes of all digits at the labelled times."""
     rows = [
         (t_us, mover.box(t_us, sensor_hw), mover.digit, track)
-        for t_us in LABELS_US
+        for t_us in labels_us
         for track, mover in enumerate(movers)
     ]
     t_us, boxes, digits, tracks = zip(*rows, strict=True)
-    return Take(
-        events,
-        EventBoxes(np.array(t_us), np.array(boxes), np.array(digits), np.array(tracks), np.ones(len(rows))),
-    )
+    return EventBoxes(np.array(t_us), np.array(boxes), np.array(digits), np.array(tracks), np.ones(len(rows)))
 
 
 def _background(rng: np.random.Generator, sensor_hw: tuple[int, int]) -> Floats:
@@ -119,7 +159,16 @@ def _background(rng: np.random.Generator, sensor_hw: tuple[int, int]) -> Floats:
     return np.clip(distractors(rng, smooth).mean(axis=-1), 0.05, 1.0)
 
 
-def _movers(rng: np.random.Generator, split: str, seed: int, ground: float, sensor_hw: tuple[int, int]) -> list[Mover]:
+def _movers(
+    rng: np.random.Generator,
+    split: str,
+    seed: int,
+    ground: float,
+    sensor_hw: tuple[int, int],
+    labels_us: Sequence[int],
+    *,
+    stop: bool = False,
+) -> list[Mover]:
     """Digits that stand out from the ground and keep clear of each other at the labelled times; at least one."""
     images, digits = scans(split, seed)
     movers: list[Mover] = []
@@ -138,11 +187,12 @@ def _movers(rng: np.random.Generator, split: str, seed: int, ground: float, sens
             int(digits[chosen]),
             rng.uniform(0, room),
             speed * np.array([np.cos(angle), np.sin(angle)]),
+            _stops(rng, labels_us[-1]) if stop else (),
         )
         if all(
             covered(mover.box(t_us, sensor_hw), other.box(t_us, sensor_hw)) <= MAX_COVERED
             for other in movers
-            for t_us in LABELS_US
+            for t_us in labels_us
         ):
             movers.append(mover)
         if len(movers) == wanted:
@@ -150,10 +200,27 @@ def _movers(rng: np.random.Generator, split: str, seed: int, ground: float, sens
     return movers
 
 
-def _film(wide: Floats, pan: Floats, movers: list[Mover], sensor_hw: tuple[int, int]) -> Iterator[tuple[int, Floats]]:
+def _stops(rng: np.random.Generator, end_us: int) -> tuple[tuple[int, int], ...]:
+    """Starts and ends of a digit's stops, times of frames, so that the last event before a stop is before it."""
+    found = []
+    start = _frame_time(rng, FIRST_STOP_S)
+    while start < end_us:
+        end = start + _frame_time(rng, STOP_S)
+        found.append((start, end))
+        start = end + _frame_time(rng, BETWEEN_STOPS_S)
+    return tuple(found)
+
+
+def _frame_time(rng: np.random.Generator, between_s: tuple[float, float]) -> int:
+    return round(rng.uniform(*between_s) * 1e6 / FRAME_US) * FRAME_US
+
+
+def _film(
+    wide: Floats, pan: Floats, movers: list[Mover], sensor_hw: tuple[int, int], end_us: int
+) -> Iterator[tuple[int, Floats]]:
     """The frames: time in microseconds, luminance `[H, W]`."""
     margin = (np.array(wide.shape) - sensor_hw) // 2
-    for t_us in range(0, LABELS_US[-1] + FRAME_US, FRAME_US):
+    for t_us in range(0, end_us + FRAME_US, FRAME_US):
         top, left = margin + pan * (t_us * 1e-6)
         canvas = _shifted(wide, float(top), float(left), sensor_hw[0], sensor_hw[1])
         for mover in movers:

@@ -82,12 +82,12 @@ def unpack(bits: Tensor, steps: int, levels: int, dtype: torch.dtype) -> Tensor:
     return spikes.to(dtype)
 
 
-def _stored(value: Any, like: Any) -> Any:
+def stored(value: Any, like: Any) -> Any:
     """A whole number as what is stored in an array: in one of int16 a bfloat16."""
     raise NotImplementedError
 
 
-@overload(_stored)
+@overload(stored)
 def _stored_of(value: Any, like: Any) -> Any:
     def bfloat16(value: Any, like: Any) -> Any:
         return float_to_bfloat16(np.float32(value))
@@ -136,13 +136,13 @@ def _forward(
                     sent = (clipped + rounding) - rounding
                     field = np.uint8(sent) << np.uint8(1) | np.uint8(clipped == u)
                     mark[i] |= np.uint8(field << shift)
-                    out[i] = _stored(sent, out)
+                    out[i] = stored(sent, out)
                     residue[i] = u - sent
             else:
                 for i in range(len(residue)):
                     u = load(current[i]) * input_scale + decay * residue[i]
                     sent = (min(max(u, nothing), levels) + rounding) - rounding
-                    out[i] = _stored(sent, out)
+                    out[i] = stored(sent, out)
                     residue[i] = u - sent
         v[start:stop] = residue
 
@@ -171,7 +171,7 @@ def _backward(
             for i in range(len(after)):
                 own = load(into[i]) if (mark[i] >> shift) & np.uint8(1) else nothing
                 after[i] = own + decay * after[i]
-                result[i] = _stored(input_scale * after[i], result)
+                result[i] = stored(input_scale * after[i], result)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -183,7 +183,7 @@ def _unpack(bits: NDArray[Any], spikes: NDArray[Any], width: int, per_byte: int,
             mark, shift = bits[t // per_byte, start:stop], np.uint8(t % per_byte * width + 1)
             out = spikes[t, start:stop]
             for i in range(len(out)):
-                out[i] = _stored((mark[i] >> shift) & largest, out)
+                out[i] = stored((mark[i] >> shift) & largest, out)
 
 
 @numba.njit(cache=True, nogil=True)

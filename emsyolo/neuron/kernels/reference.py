@@ -15,7 +15,7 @@ def lif_steps(
     x: Tensor,
     v: Tensor | None,
     *,
-    decay: float,
+    decay: float | Tensor,
     v_threshold: float,
     surrogate_width: float,
     detach_reset: bool = True,
@@ -26,18 +26,20 @@ def lif_steps(
     Args:
         x: currents `[T, N, *]`.
         v: potential `[N, *]` before the first step, at least float32; None is 0. No gradient flows into it.
+        decay: a number, or a tensor that is trained, of a shape that goes with `[N, *]`.
     """
     dtype = potential_dtype(x.dtype)
     v = torch.zeros_like(x[0], dtype=dtype) if v is None else v.to(dtype)
-    if detach_reset:
+    if detach_reset and not isinstance(decay, Tensor):
         spikes, v = _LIF.apply(x, v, decay, v_threshold, surrogate_width, soft_reset)
         return spikes, v
-    # With the gradient through the reset, the backward pass is left to autograd.
+    # With the gradient through the reset, or towards the decay, the backward pass is left to autograd.
     out = []
     for current in x:
         u = decay * v + current
         s = _Spike.apply(u - v_threshold, surrogate_width)
-        v = u - s * v_threshold if soft_reset else u * (1 - s)
+        taken = s.detach() if detach_reset else s
+        v = u - taken * v_threshold if soft_reset else u * (1 - taken)
         out.append(s.to(x.dtype))
     return torch.stack(out), v.detach()
 
@@ -69,17 +71,28 @@ def if_steps(
     return spikes, v, net
 
 
-def ilif_steps(x: Tensor, v: Tensor | None, *, decay: float, input_scale: float, levels: int) -> tuple[Tensor, Tensor]:
+def ilif_steps(
+    x: Tensor, v: Tensor | None, *, decay: float | Tensor, input_scale: float, levels: int
+) -> tuple[Tensor, Tensor]:
     """Spikes of the integer-valued neuron and the potential after the last step (see `neuron.ilif.ilif`).
 
     Args:
         x: currents `[T, N, *]`.
         v: potential `[N, *]` before the first step, at least float32; None is 0. No gradient flows into it.
+        decay: a number, or a tensor that is trained, of a shape that goes with `[N, *]`.
     """
     dtype = potential_dtype(x.dtype)
     v = torch.zeros_like(x[0], dtype=dtype) if v is None else v.to(dtype)
-    spikes, v = _ILIF.apply(x, v, decay, input_scale, levels)
-    return spikes, v
+    if not isinstance(decay, Tensor):
+        spikes, v = _ILIF.apply(x, v, decay, input_scale, levels)
+        return spikes, v
+    out = []
+    for current in x:
+        u = decay * v + current.to(dtype) * input_scale
+        s = _Whole.apply(u, levels)
+        v = u - s.detach()
+        out.append(s.to(x.dtype))
+    return torch.stack(out), v.detach()
 
 
 class _Spike(torch.autograd.Function):
@@ -96,6 +109,22 @@ class _Spike(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (inside,) = ctx.saved_tensors
         return grad * inside / ctx.width, None
+
+
+class _Whole(torch.autograd.Function):
+    """The nearest whole number from 0 to D, half to even; the gradient is 1 inside, ends included."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, levels: int) -> Tensor:
+        clipped = u.clamp(0, levels)
+        ctx.save_for_backward(clipped == u)
+        return clipped.round()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (inside,) = ctx.saved_tensors
+        return grad * inside, None
 
 
 class _LIF(torch.autograd.Function):

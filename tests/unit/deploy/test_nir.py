@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import nir
+import numpy as np
 import pytest
 import torch
 from snntorch.import_nir import import_from_nir
@@ -14,6 +15,7 @@ from emsyolo.app import build_detector
 from emsyolo.convert.fold import fold_normalisation
 from emsyolo.deploy.nir import Nir
 from emsyolo.model.detector import Detector
+from emsyolo.neuron.leak import Leak
 from emsyolo.neuron.lif import LIF
 from emsyolo.neuron.state import forget
 
@@ -21,10 +23,10 @@ LIF_THERE = "model.neuron._target_=emsyolo.neuron.lif.LIF"
 STEPS, SIZE = 3, (3, 64, 96)
 
 
-def network(model: str) -> Detector:
+def network(model: str, *overrides: str) -> Detector:
     """Its currents lie off the grid of the threshold, so that no potential is so close to it that rounding decides."""
     torch.manual_seed(0)
-    detector = build_detector(model, 3, STEPS, ["model.width=0.125"]).eval()
+    detector = build_detector(model, 3, STEPS, ["model.width=0.125", *overrides]).eval()
     fold_normalisation(detector)
     for one in detector.modules():
         if isinstance(one, nn.Conv2d):
@@ -55,6 +57,32 @@ def test_whole_sew_backbone_gives_the_same_spikes_elsewhere(tmp_path: Path) -> N
     found = simulated(tmp_path / "a.nir", frames)
     assert 0.05 < expected.ne(0).float().mean() < 0.95
     assert torch.equal(found, expected)
+
+
+def test_every_channel_leaks_by_its_own_decay(tmp_path: Path) -> None:
+    detector = network("sew_resnet18", "neuron=plif")
+    leak = next(one for one in detector.backbone.stem.modules() if isinstance(one, Leak))
+    leak.logit.data = torch.linspace(0.1, 0.9, len(leak.logit)).logit()
+    export_nir(detector, tmp_path / "a.nir", part="backbone", dt=1e-4)
+    nodes = nir.read(str(tmp_path / "a.nir")).nodes
+    first = next(one for name, one in nodes.items() if "stem" in name and isinstance(one, nir.LIF))
+    current = torch.rand(6, 1, *first.tau.shape)
+    v, sent = np.zeros(first.tau.shape), []
+    for one in current[:, 0].numpy():  # Euler's step of tau dv/dt = R*I - v
+        v = v + 1e-4 / first.tau * (first.r * one - v)
+        sent.append(v >= first.v_threshold)
+        v = np.where(sent[-1], 0, v)
+    with torch.no_grad():
+        expected = detector.backbone.stem[-1](current)[:, 0].numpy()
+    assert 0.05 < expected.mean() < 0.95
+    assert (np.stack(sent) == expected).mean() > 0.999
+    with pytest.raises(
+        AssertionError, match="v_threshold must be same for all neurons"
+    ):  # snnTorch knows one per layer
+        import_from_nir(nir.read(str(tmp_path / "a.nir")))
+    integer = build_detector("sew_resnet18", 3, STEPS, ["model.width=0.125", "neuron=pilif"])
+    with pytest.raises(ValueError, match=r"backbone\.stem\.\d is PILIF; of neurons NIR has the leaky one with a reset"):
+        export_nir(integer, tmp_path / "b.nir", part="backbone", dt=1e-4)
 
 
 def test_ems_network_is_exported_up_to_its_first_pooled_shortcut(tmp_path: Path) -> None:

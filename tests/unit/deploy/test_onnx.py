@@ -91,3 +91,14 @@ def test_spikingjellys_neurons_are_exported(tmp_path: Path, neuron: str) -> None
 def test_a_network_without_spikes_has_no_step(tmp_path: Path) -> None:
     detector = network("ann_resnet18")
     assert Onnx().write(detector, torch.rand(1, 1, 3, 64, 64), tmp_path / "a.onnx", ABOUT) == [tmp_path / "a.onnx"]
+
+
+@pytest.mark.slow
+def test_the_graph_of_a_step_has_the_memories_of_the_temporal_part(tmp_path: Path) -> None:
+    detector, frames = network("ems_small_ilif", "temporal=conv_lstm", "temporal.hidden=4"), torch.rand(3, 1, 3, 64, 96)
+    for level in detector.temporal.levels:
+        nn.init.normal_(level.output.weight)
+    written = Onnx().write(detector, frames, tmp_path / "a.onnx", ABOUT)
+    agree(*compare(detector, frames, written))
+    names = [one.name for one in onnx.load(written[1]).graph.input]
+    assert {f"temporal.levels.{level}.{name}" for level in (0, 1) for name in "hc"} <= set(names)

@@ -74,3 +74,15 @@ def test_rescaled_relus_give_the_same_maps() -> None:
             module.eps = 0.0
     for ours, theirs in zip(here.eval()(frames).maps, there.eval()(frames).maps, strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_trained_decays_are_new_to_weights_without_them() -> None:
+    there, here = (
+        build_detector("ems_small_ilif", 2, 1, TINY),
+        build_detector("ems_small_ilif", 2, 1, [*TINY, "neuron=pilif"]),
+    )
+    assert transfer(here, weights_of(there, "a", "b"), ("a", "b")).added == ("decays",)
+    for ours, theirs in zip(
+        here.eval()(frames := torch.rand(1, 1, 3, 64, 64)).maps, there.eval()(frames).maps, strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)  # which start where the others stand

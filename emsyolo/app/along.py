@@ -6,15 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from rich.progress import track
 
 from emsyolo.dataset.datamodule import DataModule
+from emsyolo.dataset.event.boxes import read_boxes
 from emsyolo.dataset.event.dataset import EventDataset
+from emsyolo.dataset.event.stops import STOPS, read_stops, stopped_for_us
+from emsyolo.dataset.prophesee import BOXES, RECORDING
 from emsyolo.deploy.stream import Answer, Stream, speed_of
 from emsyolo.evaluator.coco import SCORES, CocoEvaluator
+from emsyolo.evaluator.stopped import Standing, stopped_recall
 from emsyolo.model.detector import Detector
 from emsyolo.model.postprocess import Postprocess
-from emsyolo.types import Sample, Targets
+from emsyolo.types import Detections, Sample, Targets
 
 EARLY_US = 500_000  # from the start of a recording, in which a network's state is still building up
 
@@ -50,7 +57,9 @@ class Along:
 
         Returns:
             `carried` and `windows`, each with mAP, mAP50 and mAP75 over the same labelled times, and the same by the
-            time since the recording's start (`early`: up to 0.5 s, `later`); latency and throughput of a step.
+            time since the recording's start (`early`: up to 0.5 s, `later`), and, where the recordings say when their
+            objects stand still, the recall of those (`stopped`, see `stopped_recall`); latency and throughput of a
+            step.
         """
         recordings = self.data.val
         assert isinstance(recordings, EventDataset)
@@ -70,9 +79,10 @@ class Along:
                     carried.update([answer.detections], [_in_sensor(records[place].id, records[place].size_hw)])
                     if (records[place].t_us or 0) - recording.first_us <= EARLY_US:
                         early.add(records[place].id)
+        standing = _standing(recordings)
         return {
-            "carried": _by_start(carried, early),
-            "windows": _by_start(windows, early),
+            "carried": {**_by_start(carried, early), **_stopped(carried, standing)},
+            "windows": {**_by_start(windows, early), **_stopped(windows, standing)},
             "recordings": len(recordings.walks),
             **_speed(answers, stream.hop_us),
         }
@@ -90,6 +100,44 @@ def _by_start(evaluator: CocoEvaluator, early: set[int]) -> dict[str, Any]:
         "early": _scores(evaluator.of(early)) if early else None,
         "later": _scores(evaluator.of(later)) if later else None,
     }
+
+
+def _standing(recordings: EventDataset) -> dict[int, Standing]:
+    """By the number of a sample, how long its objects have stood still, of recordings that say so."""
+    found = {}
+    for _, indices in recordings.walks:
+        path = recordings.records[indices[0]].path
+        assert path is not None
+        base = path.name.removesuffix(RECORDING)
+        if not path.with_name(base + STOPS).exists():
+            continue
+        boxes = read_boxes(path.with_name(base + BOXES))
+        since_us = stopped_for_us(boxes, read_stops(path.with_name(base + STOPS)))
+        for index in indices:
+            record = recordings.records[index]
+            at = boxes.t_us == record.t_us
+            true = Targets(
+                torch.from_numpy(boxes.boxes_xyxy[at].astype(np.float32)),
+                torch.from_numpy(boxes.class_id[at]),
+                torch.zeros(int(at.sum()), dtype=torch.bool),
+            )
+            found[record.id] = Standing(true, since_us[at])
+    return found
+
+
+def _stopped(evaluator: CocoEvaluator, standing: Mapping[int, Standing]) -> dict[str, Any]:
+    """The recall of objects that stand still, if any are known to."""
+    seen = [image for image in standing if image in evaluator.found]
+    if not seen:
+        return {}
+    found = [_detections(evaluator.found[image]) for image in seen]
+    return {"stopped": stopped_recall(found, [standing[image] for image in seen])}
+
+
+def _detections(rows: NDArray[np.float64]) -> Detections:
+    """Rows of x, y, w, h, score, label as detections."""
+    corners = torch.from_numpy(np.concatenate((rows[:, :2], rows[:, :2] + rows[:, 2:4]), axis=1))
+    return Detections(corners, torch.from_numpy(rows[:, 4]), torch.from_numpy(rows[:, 5]).long())
 
 
 def _scores(evaluator: CocoEvaluator) -> dict[str, Any]:

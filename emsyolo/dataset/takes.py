@@ -15,10 +15,9 @@ from emsyolo.dataset.event import moving_digits, nmnist
 from emsyolo.dataset.event.boxes import write_boxes
 from emsyolo.dataset.event.dat import write_dat
 from emsyolo.dataset.event.moving_digits import Take
-from emsyolo.dataset.event.stops import write_stops
+from emsyolo.dataset.event.stops import STOPS, write_stops
 from emsyolo.dataset.prophesee import BOXES, RECORDING, Prophesee
 
-STOPS = "_stops.npy"
 DIGITS_DVS = {"train": 250, "test": 60}
 DIGITS_DVS_STOPS = {"train": 150, "test": 40}
 NMNIST_SCENES = {"train": 300, "test": 60}

@@ -72,6 +72,9 @@ def stream_table(stream: Mapping[str, Any]) -> Table:
         if windows is not None and carried is not None:
             figures = (windows["mAP"], windows["mAP50"], carried["mAP"], carried["mAP50"])
             table.add_row(name, count(carried["images"]), *map(decimal, figures))
+    for since, recall in stream["carried"].get("stopped", {}).items():
+        what = "moving" if since == "moving" else f"standing still for up to {since} s"
+        table.add_row(f"recall, {what}", "", "", decimal(stream["windows"]["stopped"][since]), "", decimal(recall))
     latency = stream["latency_ms"]
     table.caption = (
         f"{stream['recordings']} recordings, {stream['steps']} steps of {stream['hop_ms']:.0f} ms; latency of a step "

@@ -13,6 +13,7 @@ from emsyolo.dataset.event.npy import read_npy
 from emsyolo.io import written_whole
 
 DTYPE = np.dtype([("track_id", "<u4"), ("start", "<i8"), ("end", "<i8")])
+STOPS = "_stops.npy"  # the end of such a file's name
 MOVING = -1  # in the place of a time since the stop
 
 

@@ -27,6 +27,7 @@ from emsyolo.report.activity import firing_rates
 from emsyolo.report.by_time import accuracy_by_time, metrics_by_time
 from emsyolo.report.curves import precision_recall_curves
 from emsyolo.report.table import by_time_table, layers_table, metrics_table, op_count_table, show, stream_table
+from emsyolo.text import shortlist
 
 log = logging.getLogger(__name__)
 SHARES = (90, 95, 99)  # per cent of the ANN's mAP
@@ -212,7 +213,7 @@ def _say(metrics: Mapping[str, Any]) -> None:
         len(impure),
         len(metrics["layers"]),
         100 * sum(row["macs"] for row in impure) / max(1, sum(row["macs"] for row in metrics["layers"])),
-        ", ".join(row["name"] for row in impure) or "none",
+        shortlist(row["name"] for row in impure) or "none",
     )
 
 

@@ -92,7 +92,7 @@ class DataModule:
         close_mosaic: number of epochs at the end of a training without mosaic.
         warm_up_steps: frames before each training window of events that the network is warmed up with, without
             gradient: at least and at most, at random between. Validation in training measures windows from nothing and
-            after the most. None: from nothing only.
+            after the most. None: from nothing only. Of no meaning with `sequence`.
         sequence: steps of a clip, for training on streams of events; None: on windows.
         stream_share: of a batch of clips, those that go on where the last batch ended; the others are random.
         max_gap: steps between labelled times, from which on a stream begins anew; None: `sequence`.
@@ -155,11 +155,6 @@ class DataModule:
         self.close_mosaic = close_mosaic
         self.lead = _checked_lead(warm_up_steps)
         self.sequence = None if sequence is None else Streams(sequence, stream_share, max_gap)
-        if self.sequence and self.lead[1]:
-            raise ValueError(
-                f"dataset.warm_up_steps={warm_up_steps} and dataset.sequence={sequence}: expected one of them, since a "
-                "stream is warm as it is"
-            )
         self._open_train = train
         self._open_val = val
         self._class_names = None if class_names is None else tuple(class_names)

@@ -84,7 +84,7 @@ def validated(data_dir: Path, rank: int, world: int) -> dict[str, float]:
     loader = data.val_loader(rank=rank, world_size=trainer.world_size)
     assert len(loader) == (3 if world == 1 else 2 - rank)
     (metrics,) = trainer.validate(Seen(), loader, verbose=False)
-    assert len(validate.evaluator.found) == VALIDATED
+    assert len(validate.evaluators[""].found) == VALIDATED
     return dict(metrics)
 
 

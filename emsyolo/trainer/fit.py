@@ -66,7 +66,12 @@ def make_trainer(
         callbacks.append(_Compile())
     callbacks += [
         ModelCheckpoint(
-            dirpath=checkpoints, filename=Path(BEST).stem, monitor="val/mAP", mode="max", enable_version_counter=False
+            dirpath=checkpoints,
+            filename=Path(BEST).stem,
+            monitor="val/mAP",
+            mode="max",
+            enable_version_counter=False,
+            save_on_train_epoch_end=False,  # but after validation, before LastCheckpoint, which must know the best
         ),
         LastCheckpoint(checkpoints / LAST, checkpoint_minutes),
     ]

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 MAX_TIME_US = 2**62  # sums and differences of two such times fit into 64 bits
 EXACT = 2**53  # beyond it float64 skips whole numbers
+LEAST_FLOAT_US = 1000  # no recording is shorter, and none in seconds is longer
+SECONDS = "; times in seconds? Multiply them by 1e6"
 
 
 def read_npy(path: Path) -> NDArray[Any]:
@@ -32,6 +34,18 @@ def read_npy(path: Path) -> NDArray[Any]:
         if "object" in str(error).lower():
             raise ValueError("it holds pickled objects, which are never loaded") from error
         raise ValueError(f"not a whole file of NumPy's: {' '.join(str(error).split())[:200]}") from error
+
+
+def refuse_seconds(times: NDArray[Any], called: str) -> None:
+    """Refuse whole times that are kept as floats and differ by less than a millisecond, as seconds do.
+
+    Raises:
+        ValueError: names the first and the last.
+    """
+    if times.dtype.kind == "f" and len(times) and 0 < np.ptp(times) < LEAST_FLOAT_US:
+        raise ValueError(
+            f"{called} is {times.dtype}, from {times.min():g} to {times.max():g}; expected microseconds{SECONDS}"
+        )
 
 
 def whole_numbers(column: NDArray[Any], called: str, low: int, high: int, hint: str = "") -> NDArray[np.int64]:

@@ -188,7 +188,7 @@ def test_boxes_of_another_clock_are_refused(tree: Path, caplog: pytest.LogCaptur
     write_boxes(folder / "a_bbox.npy", boxes((60_000, 10, 20, 50, 80, 0, 1), (late, 12, 22, 52, 82, 0, 1)))
     Prophesee(tree, "train", NAMES, **SETTINGS)
     assert "labelled times lie outside their recordings" in caplog.text
-    write_boxes(folder / "a_bbox.npy", boxes(*((late + i, 10, 20, 50, 80, 0, 1) for i in range(9))))
+    write_boxes(folder / "a_bbox.npy", boxes(*((late + 1000 * i, 10, 20, 50, 80, 0, 1) for i in range(9))))
     with pytest.raises(ValueError, match=r"labelled times lie outside .*us, and boxes at"):
         Prophesee(tree, "train", NAMES, **SETTINGS)
 

@@ -16,7 +16,7 @@ from torchvision.transforms.v2.functional import resize
 
 from emsyolo.app.build import fit_of, framing_of
 from emsyolo.app.found import write_predictions
-from emsyolo.dataset.event.recording import SUFFIXES, open_recording
+from emsyolo.dataset.event.recording import open_recording
 from emsyolo.deploy.stream import Answer, Stream
 from emsyolo.io import written_whole
 from emsyolo.model.detector import Detector

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ class LabelledDataset(EventDataset):
         labels = labels_by_number(class_ids, class_names)
         records: list[Record] = []
         for one in found:
-            boxes = _labelled(one, labels, drop_others=class_ids is not None)
+            boxes = labelled(one, labels, drop_others=class_ids is not None)
             boxes = selected(boxes, one.sensor_hw, box_filter, label_every_us)
             records += records_of(one.recording, one.sensor_hw, boxes, len(records))
         if not records:
@@ -124,9 +125,7 @@ def open_pairs(
     size = (int(sensor_hw[0]), int(sensor_hw[1]))
     found = []
     hidden = len(pairs) < PROGRESS_FROM and not check
-    for recording_file, box_file in track(
-        pairs, description=escape(f"opening {name}"), transient=True, disable=hidden
-    ):
+    for recording_file, box_file in track(pairs, description=escape(f"opening {name}"), transient=True, disable=hidden):
         path = recording_file
         try:
             recording = open_recording(path, size)
@@ -170,7 +169,9 @@ def folders_of(root: Path, split: str, layout: str) -> list[Path]:
     raise FileNotFoundError(f"{root / split}: looked for the folder of the recordings and found none; {layout}")
 
 
-def sequences_in(folders: Iterable[Path], names: Sequence[str] | None, without: Sequence[str] | None) -> list[Path]:
+def sequences_in(
+    folders: Sequence[Path], names: Sequence[str] | None, without: Sequence[str] | None = None
+) -> list[Path]:
     """The folders of the sequences in the folders of a split, by name.
 
     Args:
@@ -184,12 +185,18 @@ def sequences_in(folders: Iterable[Path], names: Sequence[str] | None, without: 
     there = {path.name: path for folder in folders for path in sorted(folder.iterdir()) if path.is_dir()}
     missing = [one for one in map(str, names or ()) if one not in there]
     if missing:
-        looked = shortlist(dict.fromkeys(str(path.parent) for path in there.values()))
+        looked = shortlist(map(str, folders))
         raise FileNotFoundError(
-            f"dataset...sequences: looked for {shortlist(missing)} in {looked} and found only {shortlist(there)}"
+            f"{looked}: looked for the sequences {shortlist(missing)} and found only {shortlist(there)}; type those that "
+            "are there in dataset.train.sequences=[...] or dataset.val.sequences=[...]"
         )
     wanted = set(there if names is None else map(str, names)) - set(map(str, without or ()))
     return [path for one, path in there.items() if one in wanted]
+
+
+def share_of(name: str) -> float:
+    """A number in [0, 1) that depends on the name only: a split by it is the same on every machine."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
 
 
 def labels_by_number(class_ids: ClassIds | None, class_names: Sequence[str]) -> dict[int, int]:
@@ -217,8 +224,12 @@ def labels_by_number(class_ids: ClassIds | None, class_names: Sequence[str]) -> 
     return labels
 
 
-def _labelled(one: Labelled, labels: Mapping[int, int], *, drop_others: bool) -> EventBoxes:
-    """The boxes with the label in place of the file's class number."""
+def labelled(one: Labelled, labels: Mapping[int, int], *, drop_others: bool) -> EventBoxes:
+    """The boxes with the label in place of the file's class number.
+
+    Raises:
+        ValueError: another class number, unless those are dropped; names file and row.
+    """
     boxes = one.boxes
     known = np.isin(boxes.class_id, list(labels))
     if not known.all() and not drop_others:
@@ -255,7 +266,7 @@ def selected(
 
 
 def thinned(times_us: NDArray[np.int64], every_us: int) -> NDArray[np.int64]:
-    """Of ascending times the first, and each that is at least `every_us` (less 2 ms, or a tenth) after the last kept."""
+    """Of ascending times the first, and each that is `every_us` (less 2 ms, or a tenth) or more after the last kept."""
     step = every_us - min(JITTER_US, every_us // 10)
     kept, place = [], 0
     while place < len(times_us):

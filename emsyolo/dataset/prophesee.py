@@ -64,9 +64,7 @@ class Prophesee(LabelledDataset):
         reasons = {files[key].name: "no recording" for key in sorted(files.keys() - recordings.keys())}
         reasons |= {recordings[key].name: "no box file" for key in sorted(recordings.keys() - files.keys())}
         pairs = [(recordings[key], files[key]) for key in sorted(recordings.keys() & files.keys())]
-        found = open_pairs(
-            pairs, lambda path, _: read_boxes(path), name, sensor_hw, check=check, reasons=reasons
-        )
+        found = open_pairs(pairs, lambda path, _: read_boxes(path), name, sensor_hw, check=check, reasons=reasons)
         super().__init__(found, class_names, name, **options)
 
 

@@ -16,7 +16,7 @@ from emsyolo.app.config import compose_config, conf_dir
 
 CONF = conf_dir()
 GROUPS = ("dataset", "model", "neuron", "loss", "optimizer", "trainer", "convert", "format")
-PARENTS = ("_still", "_event", "none")  # make nothing themselves
+PARENTS = ("_still", "_event", "_labelled", "none")  # make nothing themselves
 OPTIONS = [
     (path.parent.name, path.stem)
     for group in GROUPS

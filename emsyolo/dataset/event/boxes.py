@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,15 @@ def read_boxes(path: Path) -> EventBoxes:
         raise FileNotFoundError(f"{path}: looked for the boxes of a recording and found none") from error
     except ValueError as error:
         raise ValueError(f"{path}: cannot be read ({error}); expected Prophesee's boxes") from error
+    return boxes_of(rows, path)
+
+
+def boxes_of(rows: NDArray[Any], path: Path) -> EventBoxes:
+    """The boxes in the rows of a file, which are found by the names of their fields.
+
+    Raises:
+        ValueError: as `read_boxes`.
+    """
     if rows.ndim != 1:
         raise ValueError(f"{path}: an array {rows.shape}; expected one row of Prophesee's fields for each box")
     names = rows.dtype.names or ()

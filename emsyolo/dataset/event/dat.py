@@ -135,9 +135,7 @@ class DatRecording:
         before = int(self._words[bad - 1, 0]) if bad else t
         if t < before:
             return self._runs_back(bad, before, t)
-        return (
-            f"{self._place(bad)}: x={x}, y={y} beyond the sensor of {self.sensor_hw} (height, width) px"
-        )
+        return f"{self._place(bad)}: x={x}, y={y} beyond the sensor of {self.sensor_hw} (height, width) px"
 
     def _runs_back(self, event: int, before_us: int, t_us: int) -> str:
         return (

@@ -96,7 +96,7 @@ class OpenFile:
         wanted = np.prod(np.ceil(np.array(found.shape, float) / found.chunks))
         if found.id.get_num_chunks() < wanted:
             raise ValueError(
-                f"{name} has {found.id.get_num_chunks()} of its {wanted:.0f} chunks; the file is cut off or not finished"
+                f"{name} has {found.id.get_num_chunks()} of {wanted:.0f} chunks; the file is cut off or not finished"
             )
         return found
 
@@ -264,9 +264,7 @@ class Hdf5Recording:
         events = Events(*out, np.empty(count, np.uint8))
         height, width = self.sensor_hw or (MAX_SIDE, MAX_SIDE)
         columns = [self._read(name, begin, end) for name in COLUMNS]
-        odd, beyond, kept = _fill(
-            *columns, self._offset_us, height, width, events.t, events.x, events.y, events.p
-        )
+        odd, beyond, kept = _fill(*columns, self._offset_us, height, width, events.t, events.x, events.y, events.p)
         if odd >= 0:
             t, *_, p = (int(column[odd]) for column in columns)
             raise ValueError(
@@ -321,7 +319,9 @@ class Hdf5Recording:
         listed = self._read("ms", ms, min(ms + 2, self._milliseconds)).tolist()
         low, high = int(listed[0]), int(listed[1]) if len(listed) == 2 else self._count
         if not 0 <= low <= high <= self._count:
-            raise ValueError(f"{self._ms_place}[{ms}] is {low}, the next {high}; expected numbers of {self._count} events")
+            raise ValueError(
+                f"{self._ms_place}[{ms}] is {low}, the next {high}; expected numbers of {self._count} events"
+            )
         begin = max(low - 1, 0)
         times = self._times(begin, min(high + 1, self._count))
         found = begin + int(np.searchsorted(times, t_us))

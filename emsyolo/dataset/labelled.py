@@ -187,8 +187,8 @@ def sequences_in(
     if missing:
         looked = shortlist(map(str, folders))
         raise FileNotFoundError(
-            f"{looked}: looked for the sequences {shortlist(missing)} and found only {shortlist(there)}; type those that "
-            "are there in dataset.train.sequences=[...] or dataset.val.sequences=[...]"
+            f"{looked}: looked for the sequences {shortlist(missing)} and found only {shortlist(there)}; type those "
+            "that are there in dataset.train.sequences=[...] or dataset.val.sequences=[...]"
         )
     wanted = set(there if names is None else map(str, names)) - set(map(str, without or ()))
     return [path for one, path in there.items() if one in wanted]

@@ -1,14 +1,16 @@
-"""Every event data set of the configs, on a made tree with its official names: one step of training, then evaluation."""
+"""Every event data set of the configs, on a made tree with its official names: a step of training, then evaluation."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 from event_trees import TREES
 
-from emsyolo.app import call
+from emsyolo.app import call, measure
+from emsyolo.evaluator.speed import measure_speed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 # The sizes of frames are the only thing that is not as published; the time is in the network.
@@ -28,7 +30,8 @@ SMALL = {
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_trains_and_evaluates(name: str, tmp_path: Path) -> None:
+def test_trains_and_evaluates(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "measure_speed", partial(measure_speed, max_runs=1, warm_up=1))
     TREES[name](tmp_path / name)
     data = [f"dataset={name}", f"dataset.root={tmp_path / name}", f"runs_dir={tmp_path / 'runs'}", *SMALL[name]]
     data += ["dataset.num_workers=0", "dataset.limit=8", "dataset.batch_size=8", "dataset.eval_batch_size=8"]

@@ -27,7 +27,7 @@ from emsyolo.io import written_whole
 
 log = logging.getLogger(__name__)
 
-COLUMNS = "txyp"
+COLUMNS = ("t", "x", "y", "p")
 BLOCK = 1 << 16  # events that are decoded together, rounded to whole chunks of the file
 MAX_CHUNK_BYTES = 1 << 28
 MAX_SIDE = 1 << 16
@@ -263,17 +263,15 @@ class Hdf5Recording:
         out = (np.empty(count, np.int64), np.empty(count, np.uint16), np.empty(count, np.uint16))
         events = Events(*out, np.empty(count, np.uint8))
         height, width = self.sensor_hw or (MAX_SIDE, MAX_SIDE)
-        columns = [self._read(name, begin, end) for name in COLUMNS]
-        odd, beyond, kept = _fill(*columns, self._offset_us, height, width, events.t, events.x, events.y, events.p)
+        t, x, y, p = (self._read(name, begin, end) for name in COLUMNS)
+        odd, beyond, kept = _fill(t, x, y, p, self._offset_us, height, width, events.t, events.x, events.y, events.p)
         if odd >= 0:
-            t, *_, p = (int(column[odd]) for column in columns)
-            raise ValueError(
-                f"event {begin + odd}: t={t}, p={p}; expected microseconds below {MAX_TIME_US}, and p -1, 0 or 1"
-            )
+            found = f"event {begin + odd}: t={t[odd]}, p={p[odd]}"
+            raise ValueError(f"{found}; expected microseconds below {MAX_TIME_US}, and p -1, 0 or 1")
         if beyond < 0:
             return events
-        _, x, y, _ = (int(column[beyond]) for column in columns)
-        what = f"event {begin + beyond}: x={x}, y={y} beyond the sensor of {self.sensor_hw} (height, width) px"
+        place = f"x={x[beyond]}, y={y[beyond]}"
+        what = f"event {begin + beyond}: {place} beyond the sensor of {self.sensor_hw} (height, width) px"
         drop_beyond(self.path, count - kept, count, what)
         return events.select(slice(kept))
 

@@ -122,6 +122,11 @@ class _Decoded:
             self._bytes -= self._blocks.popitem(last=False)[1].nbytes
         return block
 
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._blocks.clear()
+        self._bytes = 0
+
 
 _DECODED = _Decoded(DECODED_BYTES)
 _NUMBERS = itertools.count()

@@ -63,13 +63,22 @@ class OpenFile:
         self.path = path
         self._handle: h5py.File | None = None
         self._process = -1
+        self._datasets: dict[str, h5py.Dataset] = {}
 
     def __call__(self) -> h5py.File:
         """The open file."""
         if self._handle is None or self._process != os.getpid():
             self._handle = h5py.File(self.path, "r")
             self._process = os.getpid()
+            self._datasets = {}
         return self._handle
+
+    def part(self, name: str, begin: int, end: int) -> NDArray[Any]:
+        """Rows of a data set that `dataset` has accepted."""
+        file = self()
+        if name not in self._datasets:  # to look it up takes as long as to decode a small block
+            self._datasets[name] = file[name]
+        return self._datasets[name][begin:end]
 
     def dataset(self, name: str) -> h5py.Dataset:
         """A data set whose data lie in the file.
@@ -222,9 +231,12 @@ class Hdf5Recording:
         """Times of the first event, and the latest of the last block."""
         if not self._count:
             return 0, 0
-        first = self._times(0, 1)
-        last = self._times((self._count - 1) // self._lengths["t"] * self._lengths["t"], self._count)
-        return int(first[0]) + self._offset_us, max(int(first[0]), int(last.max())) + self._offset_us
+        first = int(self._read("t", 0, 1)[0])
+        last = self._read("t", (self._count - 1) // self._lengths["t"] * self._lengths["t"], self._count)
+        latest = max(first, int(last.max()))
+        if not -MAX_TIME_US <= first <= latest <= MAX_TIME_US:
+            raise ValueError(f"times from {first} to {latest} us; expected at most {MAX_TIME_US}")
+        return first + self._offset_us, latest + self._offset_us
 
     def __len__(self) -> int:
         return self._count
@@ -292,18 +304,11 @@ class Hdf5Recording:
     def _block(self, name: str, number: int) -> NDArray[Any]:
         def decode() -> NDArray[Any]:
             place = self._ms_place if name == "ms" else f"events/{name}"
-            found = self._file()[place][number * length : (number + 1) * length]
+            found = self._file.part(place, number * length, (number + 1) * length)
             return found.view(np.uint8) if found.dtype == bool else found
 
         length = self._lengths[name]
         return _DECODED.get((self._number, name, number), decode)
-
-    def _times(self, begin: int, end: int) -> NDArray[np.int64]:
-        """Times without the offset, raised where they run back within them."""
-        t = self._read("t", begin, end)
-        if t.dtype == np.uint64 and len(t) and int(t.max()) > MAX_TIME_US:
-            raise ValueError(f"a time of {int(t.max())} us; expected at most {MAX_TIME_US}")
-        return np.maximum.accumulate(t.astype(np.int64, copy=False))
 
     def _first_at(self, t_us: int) -> int:
         """Number of the first event that is not before a time of the file's clock; that of events if all are."""
@@ -314,8 +319,7 @@ class Hdf5Recording:
         block = int(np.searchsorted(self._ends_us, t_us))
         if block == len(self._ends_us):
             return self._count
-        begin = block * self._lengths["t"]
-        return begin + int(np.searchsorted(self._times(begin, min(begin + self._lengths["t"], self._count)), t_us))
+        return self._first_between(block * self._lengths["t"], (block + 1) * self._lengths["t"], t_us)
 
     def _first_by_milliseconds(self, t_us: int) -> int:
         ms = min(max(t_us // 1000, 0), self._milliseconds - 1)
@@ -323,15 +327,18 @@ class Hdf5Recording:
         low, high = int(listed[0]), int(listed[1]) if len(listed) == 2 else self._count
         if not 0 <= low <= high <= self._count:
             raise ValueError(
-                f"{self._ms_place}[{ms}] is {low}, the next {high}; expected numbers of {self._count} events"
+                f"{self._ms_place}[{ms}] is {low}, the next {high}; expected numbers of the {self._count} events"
             )
-        begin = max(low - 1, 0)
-        times = self._times(begin, min(high + 1, self._count))
-        found = begin + int(np.searchsorted(times, t_us))
+        found = self._first_between(max(low - 1, 0), high + 1, t_us)
         # An event before or behind the millisecond's own shows that the list is of other times.
         if (found < low and t_us >= 0) or found > high:
             raise ValueError(f"{self._ms_place}[{ms}] does not fit the times of the events; leave the file out")
         return found
+
+    def _first_between(self, begin: int, end: int, t_us: int) -> int:
+        """Number of the first event that is not before a time, of these; `end`, or that of events, if all are."""
+        end = min(end, self._count)
+        return begin + _first_reaching(self._read("t", begin, end), t_us)
 
     def _latest_by_block(self) -> NDArray[np.int64]:
         """The latest time up to the end of every block of t: read once, then remembered in the user's cache."""
@@ -351,7 +358,7 @@ class Hdf5Recording:
         hidden = blocks < PROGRESS_FROM
         length = self._lengths["t"]
         for i in track(range(blocks), description=escape(f"times of {self.path.name}"), transient=True, disable=hidden):
-            latest[i] = self._times(i * length, min((i + 1) * length, self._count))[-1]
+            latest[i] = int(self._read("t", i * length, min((i + 1) * length, self._count)).max())
         latest = np.maximum.accumulate(latest)
         try:
             with written_whole(file) as temporary, temporary.open("wb") as out:
@@ -359,6 +366,15 @@ class Hdf5Recording:
         except OSError as error:
             log.info("%s; the times of %s are read again next time", error, self.path.name)
         return latest
+
+
+@numba.njit(cache=True, nogil=True)
+def _first_reaching(t: NDArray[Any], t_us: int) -> int:
+    """Place of the first time that is not before another: the same whether times that run back are raised or not."""
+    for i in range(len(t)):
+        if np.int64(t[i]) >= t_us:
+            return i
+    return len(t)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -68,7 +68,8 @@ class OpenFile:
     def __call__(self) -> h5py.File:
         """The open file."""
         if self._handle is None or self._process != os.getpid():
-            self._handle = h5py.File(self.path, "r")
+            # Without the library's own cache of chunks, which costs a copy: decoded blocks are kept here.
+            self._handle = h5py.File(self.path, "r", rdcc_nbytes=0)
             self._process = os.getpid()
             self._datasets = {}
         return self._handle

@@ -114,10 +114,14 @@ def _count(
     """Adds `unit` for every event, up to `most`."""
     bins, _, height, width = out.shape
     length = end - start
+    step, low, high = 0, 0, 0
     for i in range(len(t)):
         since = t[i] - start
         if 0 <= since < length and x[i] < width and y[i] < height:
-            step, sign = since * bins // length, 1 if p[i] else 0
+            if not low <= since < high:  # a division for each step, not for each event
+                step = since * bins // length
+                low, high = -(-step * length // bins), -(-(step + 1) * length // bins)
+            sign = 1 if p[i] else 0
             if out[step, sign, y[i], x[i]] < most:
                 out[step, sign, y[i], x[i]] += unit
 

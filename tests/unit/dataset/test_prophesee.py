@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from event_data import make_events
+from hdf5_data import write_h5
 
 from emsyolo.dataset.augment import Letterbox, Stretch
 from emsyolo.dataset.datamodule import collate
@@ -131,6 +132,29 @@ def test_damage_inside_a_window_is_an_error_and_with_check_the_file_is_left_out(
         Prophesee(tree, "train", NAMES, **SETTINGS)[2]
     assert len(Prophesee(tree, "train", NAMES, check=True, **SETTINGS)) == 2
     assert "a_td.dat (event 1300" in caplog.text
+
+
+def test_names_in_capitals_and_other_formats(tmp_path: Path) -> None:
+    events = make_events(4000, sensor_hw=SENSOR_HW)
+    folder = tmp_path / "train"
+    write_dat(folder / "A_TD.DAT", events, SENSOR_HW)
+    write_h5(folder / "b_td.dat.h5", events)
+    write_dat(folder / "c_td.dat", events, SENSOR_HW)
+    write_h5(folder / "c_td.h5", events)  # the same recording again
+    for name in ("A_BBOX.NPY", "b_bbox.npy", "c_bbox.npy"):
+        write_boxes(folder / "made.npy", boxes((60_000, 10, 20, 50, 80, 0, 1)))
+        (folder / "made.npy").rename(folder / name)
+    data = Prophesee(tmp_path, "train", NAMES, **SETTINGS)
+    assert [record.path.name for record in data.records if record.path] == ["A_TD.DAT", "b_td.dat.h5", "c_td.dat"]
+    assert data[0].frames.equal(data[1].frames)
+
+
+def test_labels_every_so_often(tmp_path: Path) -> None:
+    write_dat(tmp_path / "train" / "a_td.dat", make_events(4000, sensor_hw=SENSOR_HW), SENSOR_HW)
+    rows = [(t, 10, 20, 50, 80, 0, 1) for t in range(20_000, 100_000, 16_667)]
+    write_boxes(tmp_path / "train" / "a_bbox.npy", boxes(*rows))
+    data = Prophesee(tmp_path, "train", NAMES, label_every_us=33_333, **SETTINGS)
+    assert [record.t_us for record in data.records] == [20_000, 53_334, 86_668]
 
 
 def test_missing_folders_say_what_is_expected(tree: Path) -> None:

@@ -156,17 +156,23 @@ def report_left_out(reasons: Mapping[str, str], files: int, name: str, found: Se
     log.warning("%s: %d of %d files left out: %s", name, len(reasons), files, listed)
 
 
-def folders_of(root: Path, split: str, layout: str) -> list[Path]:
+def folders_of(root: Path, split: str, layout: str, of: str = "recordings") -> list[Path]:
     """The folders of a split, a name or a pattern as `train_h5_*`: in the root, or one folder further down.
 
+    Args:
+        root: of the data set.
+        split: name or pattern.
+        layout: what a message says is expected.
+        of: what lies in them.
+
     Raises:
-        FileNotFoundError: there is none; `layout` says what is expected.
+        FileNotFoundError: there is none.
     """
     for pattern in (split, f"*/{split}"):
         folders = sorted(path for path in root.glob(pattern) if path.is_dir())
         if folders:
             return folders
-    raise FileNotFoundError(f"{root / split}: looked for the folder of the recordings and found none; {layout}")
+    raise FileNotFoundError(f"{root / split}: looked for the folder of the {of} and found none; {layout}")
 
 
 def sequences_in(
@@ -188,7 +194,7 @@ def sequences_in(
         looked = shortlist(map(str, folders))
         raise FileNotFoundError(
             f"{looked}: looked for the sequences {shortlist(missing)} and found only {shortlist(there)}; type those "
-            "that are there in dataset.train.sequences=[...] or dataset.val.sequences=[...]"
+            "that are there"
         )
     wanted = set(there if names is None else map(str, names)) - set(map(str, without or ()))
     return [path for one, path in there.items() if one in wanted]

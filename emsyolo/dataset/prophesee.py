@@ -58,7 +58,7 @@ class Prophesee(LabelledDataset):
             )
         name = f"{Path(root).name}/{split}"
         recordings = _by_name(folders, RECORDINGS)
-        files = _by_name(folders if boxes is None else folders_of(Path(root), boxes, LAYOUT), (BOXES,))
+        files = _by_name(folders if boxes is None else folders_of(Path(root), boxes, LAYOUT, "box files"), (BOXES,))
         if not recordings:
             raise FileNotFoundError(f"{where}: looked for *{RECORDING} and found none; {LAYOUT}")
         reasons = {files[key].name: "no recording" for key in sorted(files.keys() - recordings.keys())}

@@ -20,7 +20,7 @@ SMALL = {
     "dsec_detection": [
         "dataset.frame_hw=[120,160]",
         "dataset.size_hw=[128,160]",
-        "dataset.val.sequences=[zurich_city_16_a]",
+        "dataset.val_sequences=[zurich_city_16_a]",
     ],
     "pedro": ["dataset.frame_hw=[130,173]", "dataset.size_hw=[160,192]"],
     "fred": ["dataset.frame_hw=[90,160]", "dataset.size_hw=[96,160]"],

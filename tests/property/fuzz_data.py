@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from collections.abc import Callable
@@ -86,6 +87,13 @@ def five_bytes(path: Path) -> Path:
     """Ten events of N-MNIST."""
     path.write_bytes(b"".join(bytes([i, i + 1, 0x80 * (i % 2), i, i]) for i in range(10)))
     return path
+
+
+def npz() -> bytes:
+    """An archive of two arrays."""
+    out = io.BytesIO()
+    np.savez_compressed(out, labels=np.zeros(6), rows=np.arange(3))
+    return out.getvalue()
 
 
 def hdf5(path: Path) -> Path:

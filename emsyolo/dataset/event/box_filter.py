@@ -13,7 +13,8 @@ class BoxFilter:
     """Drops boxes that come early or are small, from the truth and from the detections alike.
 
     Lengths are in px of the sensor, whatever size the frames have: limits that are published for frames of half the
-    size are doubled. Boxes are cropped to the sensor before they are measured.
+    size are doubled. Boxes are cropped to the sensor before they are measured (in
+    RVT to W - 1 and H - 1).
 
     Published evaluations have, on Gen1, `skip_us=500_000, min_diagonal_px=30, min_side_px=10`, and on 1 Mpx 60 and 20
     (RVT, Gehrig and Scaramuzza, CVPR 2023; 30 and 10 in its frames of half the size). The README of Prophesee's toolbox

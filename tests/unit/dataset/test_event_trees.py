@@ -67,13 +67,13 @@ def test_etram_in_three_classes_and_eight(tree: Path) -> None:
     grouped = opened("etram", tree, *eight, "dataset.class_ids=[0,[1,3,5,6],[2,4,7]]", "dataset.label_every_us=null")
     labels = [label for record in grouped.val.records for label in record.labels.tolist()]
     assert labels[:8] == [0, 1, 2, 1, 2, 1, 1, 2]  # class numbers 0 to 7, each in turn
-    with pytest.raises(FileNotFoundError, match=r"eight_annotations: looked for the folder"):
+    with pytest.raises(FileNotFoundError, match=r"eight_annotations: looked for the folder of the box files"):
         opened("etram", tree, "dataset.val.boxes=eight_annotations").val  # noqa: B018
 
 
 @of("tree", ["dsec_detection"], indirect=True)
 def test_dsec_detection(tree: Path) -> None:
-    only = "dataset.val.sequences=[zurich_city_16_a]"
+    only = "dataset.val_sequences=[zurich_city_16_a]"
     data = opened("dsec_detection", tree, only)
     assert {record.path.parents[2].name for record in data.train.records if record.path} == {"zurich_city_00_a"}
     assert {record.path.parents[2].name for record in data.val.records if record.path} == {"zurich_city_16_a"}
@@ -236,7 +236,7 @@ def test_missing_and_damaged_files_are_named(
 ) -> None:
     TREES[name](tmp_path / name)
     damage(tmp_path / name)
-    sequences = ["dataset.val.sequences=[zurich_city_16_a]"] if name == "dsec_detection" else []
+    sequences = ["dataset.val_sequences=[zurich_city_16_a]"] if name == "dsec_detection" else []
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         opened(name, tmp_path / name, *sequences).val  # noqa: B018
 

@@ -281,16 +281,23 @@ class Hdf5Recording:
         out = (np.empty(count, np.int64), np.empty(count, np.uint16), np.empty(count, np.uint16))
         events = Events(*out, np.empty(count, np.uint8))
         height, width = self.sensor_hw or (MAX_SIDE, MAX_SIDE)
-        t, x, y, p = (self._read(name, begin, end) for name in COLUMNS)
-        odd, beyond, kept = _fill(t, x, y, p, self._offset_us, height, width, events.t, events.x, events.y, events.p)
-        if odd >= 0:
-            found = f"event {begin + odd}: t={t[odd]}, p={p[odd]}"
-            raise ValueError(f"{found}; expected microseconds below {MAX_TIME_US}, and p -1, 0 or 1")
-        if beyond < 0:
+        kept, latest, complaint = 0, -MAX_TIME_US - 1, ""
+        length = max(self._lengths[name] for name in COLUMNS)  # by whole blocks, which are not put together first
+        for start in range(begin // length * length, end, length):
+            first, last = max(start, begin), min(start + length, end)
+            t, x, y, p = (self._read(name, first, last) for name in COLUMNS)
+            odd, beyond, kept, latest = _fill(
+                t, x, y, p, self._offset_us, height, width, latest, kept, events.t, events.x, events.y, events.p
+            )
+            if odd >= 0:
+                found = f"event {first + odd}: t={t[odd]}, p={p[odd]}"
+                raise ValueError(f"{found}; expected microseconds below {MAX_TIME_US}, and p -1, 0 or 1")
+            if beyond >= 0 and not complaint:
+                place = f"event {first + beyond}: x={x[beyond]}, y={y[beyond]}"
+                complaint = f"{place} beyond the sensor of {self.sensor_hw} (height, width) px"
+        if kept == count:
             return events
-        place = f"x={x[beyond]}, y={y[beyond]}"
-        what = f"event {begin + beyond}: {place} beyond the sensor of {self.sensor_hw} (height, width) px"
-        drop_beyond(self.path, count - kept, count, what)
+        drop_beyond(self.path, count - kept, count, complaint)
         return events.select(slice(kept))
 
     def _read(self, name: str, begin: int, end: int) -> NDArray[Any]:
@@ -387,23 +394,25 @@ def _fill(
     offset: int,
     height: int,
     width: int,
+    latest: int,
+    kept: int,
     out_t: NDArray[np.int64],
     out_x: NDArray[np.uint16],
     out_y: NDArray[np.uint16],
     out_p: NDArray[np.uint8],
-) -> tuple[int, int, int]:
-    """Fills the arrays with the events on the sensor.
+) -> tuple[int, int, int, int]:
+    """Goes on to fill the arrays, which hold `kept` events up to the time `latest`, with the events on the sensor.
 
-    Gives the numbers of the first event whose time or polarity cannot be, and of the first off the sensor, else -1, and
-    how many were filled in.
+    Gives the numbers of the first event whose time or polarity cannot be, and of the first off the sensor, else -1; how
+    many are in the arrays now, and the latest time.
     """
-    odd, beyond, kept = -1, -1, 0
-    latest = np.int64(t[0]) if len(t) else np.int64(0)
+    odd, beyond = -1, -1
     for i in range(len(t)):
         time, column, row, polarity = np.int64(t[i]), np.int64(x[i]), np.int64(y[i]), np.int64(p[i])
         if odd < 0 and (polarity < -1 or polarity > 1 or time > MAX_TIME_US or time < -MAX_TIME_US):
             odd = i
-        latest = max(latest, time)
+        if time > latest:
+            latest = time
         if column < 0 or row < 0 or column >= width or row >= height:
             if beyond < 0:
                 beyond = i
@@ -413,4 +422,4 @@ def _fill(
         out_y[kept] = row
         out_p[kept] = 1 if polarity > 0 else 0
         kept += 1
-    return odd, beyond, kept
+    return odd, beyond, kept, latest

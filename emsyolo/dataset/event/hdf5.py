@@ -412,7 +412,7 @@ def _fill(
         if odd < 0 and (polarity < -1 or polarity > 1 or time > MAX_TIME_US or time < -MAX_TIME_US):
             odd = i
         if time > latest:
-            latest = time
+            latest = int(time)
         if column < 0 or row < 0 or column >= width or row >= height:
             if beyond < 0:
                 beyond = i

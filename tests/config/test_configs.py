@@ -184,22 +184,19 @@ def test_a_protocol_is_a_field_of_its_data_set() -> None:
         composed("protocol=ems")
 
 
-def test_trained_on_what_is_counted_unless_protocol_or_data_set_say_otherwise() -> None:
+def test_boxes_to_train_on_follow_those_that_are_counted() -> None:
     def trained_on(*overrides: str) -> dict[str, Any]:
         dataset: Any = OmegaConf.to_container(composed(*overrides).dataset, resolve=True)
         return {key: value for key, value in (dataset["train"]["box_filter"] or {}).items() if key != "_target_"}
 
     assert trained_on("dataset=gen1_dvs") == {}
     assert trained_on("dataset=gen1_dvs", "protocol=cordone") == {"min_diagonal_px": 30, "min_side_px": 20}
-    assert trained_on("dataset=gen1_dvs", "dataset.box_filter=one_mpx")["min_diagonal_px"] == 60
     rvt = {"min_diagonal_px": 30, "min_side_px": 10, "max_width_share": 0.9}
     assert trained_on("dataset=gen1_dvs", "protocol=rvt") == rvt
-    stored = {"skip_us": 0, "min_diagonal_px": 0, "min_side_px": 5, "max_width_share": 0.9}
-    assert trained_on("dataset=one_mpx") == stored
-    assert trained_on("dataset=etram", "protocol=cordone") == stored
-    dagr = {"skip_us": 0, "min_diagonal_px": 30, "min_side_px": 20, "max_width_share": None}
-    assert trained_on("dataset=dsec_detection") == dagr
-    assert trained_on("dataset=pedro") == trained_on("dataset=rvt_tree", "protocol=rvt") == {}
+    stored = {"min_side_px": 5, "max_width_share": 0.9}
+    assert trained_on("dataset=one_mpx") == trained_on("dataset=etram", "protocol=cordone") == stored
+    assert trained_on("dataset=dsec_detection") == {"min_diagonal_px": 30, "min_side_px": 20}
+    assert trained_on("dataset=pedro") == trained_on("dataset=rvt_tree") == {}
 
 
 def test_no_filter_that_is_counted_under_has_a_share_of_the_width() -> None:

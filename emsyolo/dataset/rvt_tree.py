@@ -17,7 +17,7 @@ from emsyolo.dataset.check import clean_boxes, first
 from emsyolo.dataset.event.box_filter import BoxFilter
 from emsyolo.dataset.event.boxes import EventBoxes, boxes_of
 from emsyolo.dataset.event.framing import Representation
-from emsyolo.dataset.event.hdf5 import OpenFile, reading
+from emsyolo.dataset.event.hdf5_file import OpenFile, reading
 from emsyolo.dataset.event.npy import MAX_TIME_US, read_npy, read_npz, whole_numbers
 from emsyolo.dataset.event.representation import BYTE, Counts
 from emsyolo.dataset.images import ImageDataset, Record, targets_of
@@ -143,7 +143,8 @@ class RvtTree(ImageDataset):
         assert record.path is not None
         assert record.t_us is not None
         with reading(record.path):
-            counts = np.asarray(_open(record.path)()["data"][self._step_of[record.path, record.t_us]])
+            step = self._step_of[record.path, record.t_us]
+            counts = _open(record.path).part("data", step, step + 1)[0]
         ours = np.minimum(counts, CUTOFF).reshape(2, BINS, *counts.shape[1:]).swapaxes(0, 1).reshape(counts.shape)
         frames = torch.from_numpy(ours * np.uint8(BYTE // CUTOFF))[None]
         targets = targets_of(record)

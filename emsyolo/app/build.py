@@ -24,6 +24,7 @@ from emsyolo.neuron.memory import set_memory
 log = logging.getLogger(__name__)
 HYDRA = ("_target_",)
 READ_HERE = ("licence", "sensor_hw", "window_us", "steps", "representation", "frame_hw")  # and by the tasks
+CHOICES = ("train_filters",)  # of which a set refers to one, or to none
 
 
 def data_of(cfg: DictConfig) -> DataModule:
@@ -43,7 +44,7 @@ def _check_keys(dataset: DictConfig, taken: Collection[str]) -> None:
     """Refuse misspelt keys: what stands in a data set's config is taken by it, or referred to, or read elsewhere."""
     text = OmegaConf.to_yaml(dataset, resolve=False)
     of_sets = {*dataset.get("train", ()), *dataset.get("val", ())}  # which usually refer to it
-    known = {*taken, *HYDRA, *READ_HERE, *of_sets, *re.findall(r"\$\{dataset\.(\w+)", text)}
+    known = {*taken, *HYDRA, *READ_HERE, *CHOICES, *of_sets, *re.findall(r"\$\{dataset\.(\w+)", text)}
     for key in map(str, dataset):
         if key not in known:
             near = get_close_matches(key, [*taken, *READ_HERE], n=1)

@@ -22,10 +22,10 @@ from emsyolo.app.checkpoint import find_checkpoint, trained_detector
 from emsyolo.app.config import Asked, with_checkpoint
 from emsyolo.app.folder import new_folder
 from emsyolo.app.found import detect, write_predictions
-from emsyolo.app.stream import SUFFIXES as RECORDINGS
 from emsyolo.app.stream import predict_stream
 from emsyolo.app.video import SUFFIXES as VIDEOS
 from emsyolo.app.video import predict_video
+from emsyolo.dataset.event.recording import SUFFIXES as RECORDINGS
 from emsyolo.dataset.pixels import SUFFIXES, read_image
 from emsyolo.deploy.inference import for_inference
 from emsyolo.device import named_device

@@ -24,7 +24,6 @@ from emsyolo.report.events import picture
 from emsyolo.report.results import coco_results
 
 log = logging.getLogger(__name__)
-SUFFIXES = (".dat", ".raw", ".aedat4", ".npy", ".bin", ".bs2")
 
 
 def predict_stream(cfg: DictConfig, detector: Detector, class_names: list[str], source: Path, out: Path) -> None:

@@ -16,7 +16,7 @@ from emsyolo.app.config import compose_config, conf_dir
 
 CONF = conf_dir()
 GROUPS = ("dataset", "model", "neuron", "loss", "optimizer", "trainer", "convert", "format")
-PARENTS = ("_still", "_event", "none")  # make nothing themselves
+PARENTS = ("_still", "_event", "_labelled", "none")  # make nothing themselves
 OPTIONS = [
     (path.parent.name, path.stem)
     for group in GROUPS
@@ -191,3 +191,24 @@ def test_what_stands_before_the_head_is_chosen_for_every_model(model: str, optio
     assert cfg.model.temporal == cfg.temporal
     detector = instantiate(cfg.model, _convert_="all")
     assert (detector.temporal is None) == (option == "none")
+
+
+def test_boxes_to_train_on_follow_those_that_are_counted() -> None:
+    def trained_on(*overrides: str) -> dict[str, Any]:
+        dataset: Any = OmegaConf.to_container(composed(*overrides).dataset, resolve=True)
+        return {key: value for key, value in (dataset["train"]["box_filter"] or {}).items() if key != "_target_"}
+
+    assert trained_on("dataset=gen1_dvs") == {}
+    assert trained_on("dataset=gen1_dvs", "protocol=cordone") == {"min_diagonal_px": 30, "min_side_px": 20}
+    rvt = {"min_diagonal_px": 30, "min_side_px": 10, "max_width_share": 0.9}
+    assert trained_on("dataset=gen1_dvs", "protocol=rvt") == rvt
+    stored = {"min_side_px": 5, "max_width_share": 0.9}
+    assert trained_on("dataset=one_mpx") == trained_on("dataset=etram", "protocol=cordone") == stored
+    assert trained_on("dataset=dsec_detection") == {"min_diagonal_px": 30, "min_side_px": 20}
+    assert trained_on("dataset=pedro") == trained_on("dataset=rvt_tree") == {}
+
+
+def test_no_filter_that_is_counted_under_has_a_share_of_the_width() -> None:
+    for option in (name for group, name in OPTIONS if group == "dataset"):
+        for one in (composed(f"dataset={option}").dataset.get("box_filters") or {}).values():
+            assert "max_width_share" not in one

@@ -28,7 +28,7 @@ def test_train_evaluate_and_watch_a_recording(script: Run, tmp_path: Path, data_
     script("train.py", *TINY, *small)
     (run,) = (tmp_path / "runs").glob("digits_dvs/ems_small/*")
     trained = json.loads((run / "metrics.json").read_text())
-    assert trained["by_filter"].keys() == {"none", "prophesee", "cordone"}
+    assert trained["by_filter"].keys() == {"none", "prophesee", "cordone", "one_mpx"}
     assert trained["events"]["windows"] == 14
     assert trained["events"]["rate_per_s"] > 1000
     script("evaluate.py", "dataset=digits_dvs", "dataset.limit=14", "dataset.eval_batch_size=7")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from event_data import make_events
+from hdf5_data import write_dsec, write_h5
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -86,6 +89,23 @@ def five_bytes(path: Path) -> Path:
     return path
 
 
+def npz() -> bytes:
+    """An archive of two arrays."""
+    out = io.BytesIO()
+    np.savez_compressed(out, labels=np.zeros(6), rows=np.arange(3))
+    return out.getvalue()
+
+
+def hdf5(path: Path) -> Path:
+    """A thousand events in chunks, with the sensor's size."""
+    return write_h5(path, make_events(1000), sensor_hw=(48, 64))
+
+
+def dsec(path: Path) -> Path:
+    """The same with an offset of the times and the events of each millisecond."""
+    return write_dsec(path, make_events(1000), 0)
+
+
 def image(path: Path) -> Path:
     """40 px wide, 30 high."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,4 +162,6 @@ RECORDINGS: dict[str, Callable[[Path], Path]] = {
     "3.raw": evt3,
     "a.npy": npy,
     "a.bs2": five_bytes,
+    "a.h5": hdf5,
+    "dsec.hdf5": dsec,
 }

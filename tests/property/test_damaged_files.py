@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +17,10 @@ from hypothesis import HealthCheck, given, settings
 
 from emsyolo.dataset.coco import Coco
 from emsyolo.dataset.event.boxes import DTYPE, read_boxes
+from emsyolo.dataset.event.npy import read_npz
 from emsyolo.dataset.event.recording import open_recording
+from emsyolo.dataset.fred import read_coordinates
+from emsyolo.dataset.ncaltech101 import read_annotation
 from emsyolo.dataset.pixels import read_image
 from emsyolo.dataset.voc import VOC
 from emsyolo.dataset.yolo_txt import YoloTxt
@@ -72,6 +76,23 @@ def test_box_files(tmp_path: Path, some: list[Change]) -> None:
     rows["w"] = rows["h"] = 3
     np.save(path, rows)
     survives(path, damaged(path.read_bytes(), some), lambda: read_boxes(path), names=path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "read"),
+    [
+        ("coordinates.txt", b"0.033333: 600.0, 290.0, 680.0, 340.0, 1\n" * 5, read_coordinates),
+        ("annotation_0001.bin", np.arange(12, dtype="<i2").tobytes(), partial(read_annotation, label=0, t_us=1)),
+        ("labels.npz", fuzz_data.npz(), partial(read_npz, names=["labels", "rows"])),
+    ],
+)
+@fuzz
+@given(some=changes)
+def test_box_files_of_other_sets(
+    tmp_path: Path, name: str, content: bytes, read: Callable[[Path], Any], some: list[Change]
+) -> None:
+    path = tmp_path / name
+    survives(path, damaged(content, some), lambda: read(path))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".gif", ".webp"])

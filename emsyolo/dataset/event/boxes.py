@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emsyolo.dataset.event.npy import MAX_TIME_US, read_npy, whole_numbers
+from emsyolo.dataset.event.npy import MAX_TIME_US, SECONDS, read_npy, refuse_seconds, whole_numbers
 from emsyolo.io import written_whole
 
 # Of Prophesee's toolbox; older files call the time `ts` and the confidence `confidence`.
@@ -23,6 +24,7 @@ DTYPE = np.dtype(
 SPELLINGS = {"t": ("t", "ts"), "class_confidence": ("class_confidence", "confidence")}
 OPTIONAL = {"class_confidence": 1.0}
 MAX_ID = 2**32  # of a class or a track, either sign
+LEAST_TIMES, LEAST_STEP_US = 3, 100  # no data set is labelled ten thousand times a second
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def read_boxes(path: Path) -> EventBoxes:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not an array of boxes, a field that is missing, a value that is not finite; names file, field, row.
+        ValueError: not an array of boxes, a field that is missing, a value that is not finite, times that can hardly
+            be microseconds; names file, field, row.
     """
     try:
         rows = read_npy(path)
@@ -66,6 +69,15 @@ def read_boxes(path: Path) -> EventBoxes:
         raise FileNotFoundError(f"{path}: looked for the boxes of a recording and found none") from error
     except ValueError as error:
         raise ValueError(f"{path}: cannot be read ({error}); expected Prophesee's boxes") from error
+    return boxes_of(rows, path)
+
+
+def boxes_of(rows: NDArray[Any], path: Path) -> EventBoxes:
+    """The boxes in the rows of a file, which are found by the names of their fields.
+
+    Raises:
+        ValueError: as `read_boxes`.
+    """
     if rows.ndim != 1:
         raise ValueError(f"{path}: an array {rows.shape}; expected one row of Prophesee's fields for each box")
     names = rows.dtype.names or ()
@@ -86,9 +98,10 @@ def read_boxes(path: Path) -> EventBoxes:
         raise ValueError(
             f"{path}: row {int(broken.argmax())}: x, y, w, h are {xywh[broken.argmax()]}; expected numbers"
         )
-    hint = "; times in seconds? Multiply them by 1e6"
     try:
-        t_us = whole_numbers(columns["t"], "t", 0, MAX_TIME_US, hint)
+        t_us = whole_numbers(columns["t"], "t", 0, MAX_TIME_US, SECONDS)
+        refuse_seconds(columns["t"], "t")
+        _refuse_other_units(t_us)
         class_id, track_id = (whole_numbers(columns[name], name, -MAX_ID, MAX_ID) for name in ("class_id", "track_id"))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -99,6 +112,16 @@ def read_boxes(path: Path) -> EventBoxes:
         track_id,
         columns["class_confidence"].astype(np.float64),
     )
+
+
+def _refuse_other_units(t_us: NDArray[np.int64]) -> None:
+    """Refuse labelled times that follow each other faster than any is labelled."""
+    times = np.unique(t_us)
+    if len(times) >= LEAST_TIMES and np.median(np.diff(times)) < LEAST_STEP_US:
+        raise ValueError(
+            f"boxes at {len(times)} times within {times[-1] - times[0]} us; expected microseconds; times in seconds or "
+            "milliseconds? Multiply them by 1e6 or 1e3"
+        )
 
 
 def write_boxes(path: Path, boxes: EventBoxes) -> None:

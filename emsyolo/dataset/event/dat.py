@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import track
 
 from emsyolo.dataset.event.events import Events
+from emsyolo.dataset.event.sensor import drop_beyond
 from emsyolo.io import written_whole
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class DatRecording:
 
     The file: header lines that begin with `%`, a byte each for the type and the size of an event, then 8 bytes per
     event, little endian: uint32 time in microseconds; uint32 with x in bits 0-13, y in bits 14-27, polarity in bit 28.
+    A few events beyond the sensor are left out, with a warning.
 
     Args:
         path: of the file.
@@ -91,7 +93,7 @@ class DatRecording:
         """The events with `start_us <= t < end_us`.
 
         Raises:
-            ValueError: time runs backwards or a coordinate lies beyond the sensor; names file, event and byte.
+            ValueError: time runs backwards or many events lie beyond the sensor; names file, event and byte.
         """
         begin, end = (_first_at(self._words, min(max(t, 0), MAX_TIME_US + 1)) for t in (start_us, end_us))
         # A damaged time misleads the search to its own neighbourhood.
@@ -119,10 +121,13 @@ class DatRecording:
             np.empty(count, np.int64), np.empty(count, np.uint16), np.empty(count, np.uint16), np.empty(count, np.uint8)
         )
         height, width = self.sensor_hw or (1 << COORDINATE_BITS, 1 << COORDINATE_BITS)
-        bad = _decode(self._words, begin, end, events.t, events.x, events.y, events.p, height, width)
-        if bad >= 0:
-            raise ValueError(self._complaint(bad))
-        return events
+        back, beyond, kept = _decode(self._words, begin, end, events.t, events.x, events.y, events.p, height, width)
+        if back >= 0:
+            raise ValueError(self._complaint(back))
+        if beyond < 0:
+            return events
+        drop_beyond(self.path, count - kept, count, self._complaint(beyond))
+        return events.select(slice(kept))
 
     def _complaint(self, bad: int) -> str:
         t, word = (int(value) for value in self._words[bad])
@@ -130,9 +135,7 @@ class DatRecording:
         before = int(self._words[bad - 1, 0]) if bad else t
         if t < before:
             return self._runs_back(bad, before, t)
-        return (
-            f"{self._place(bad)}: x={x}, y={y} beyond the sensor of {self.sensor_hw} (height, width) px; leave it out"
-        )
+        return f"{self._place(bad)}: x={x}, y={y} beyond the sensor of {self.sensor_hw} (height, width) px"
 
     def _runs_back(self, event: int, before_us: int, t_us: int) -> str:
         return (
@@ -206,21 +209,30 @@ def _decode(
     p: NDArray[np.uint8],
     height: int,
     width: int,
-) -> int:
-    """Fills the arrays; gives the number of the first event that is out of order or off the sensor, else -1."""
+) -> tuple[int, int, int]:
+    """Fills the arrays with the events on the sensor.
+
+    Gives the numbers of the first event that is out of order and of the first off the sensor, else -1, and how many
+    were filled in.
+    """
     before = np.int64(0)
-    bad = -1
+    back, beyond, kept = -1, -1, 0
     for i in range(begin, end):
         time, word = np.int64(words[i, 0]), words[i, 1]
         column, row = word & 0x3FFF, (word >> COORDINATE_BITS) & 0x3FFF
-        if bad < 0 and (time < before or column >= width or row >= height):
-            bad = i
+        if back < 0 and time < before:
+            back = i
         before = time
-        t[i - begin] = time
-        x[i - begin] = column
-        y[i - begin] = row
-        p[i - begin] = (word >> POLARITY_BIT) & 1
-    return bad
+        if column >= width or row >= height:
+            if beyond < 0:
+                beyond = i
+            continue
+        t[kept] = time
+        x[kept] = column
+        y[kept] = row
+        p[kept] = (word >> POLARITY_BIT) & 1
+        kept += 1
+    return back, beyond, kept
 
 
 def write_dat(path: Path, events: Events, sensor_hw: tuple[int, int], date: datetime | None = None) -> None:

@@ -20,6 +20,8 @@ LONGEST_LINE = 4096
 BUFFER = 1 << 16  # events that expelliarmus decodes at a time
 WORD_BYTES = {"evt2": 4, "evt3": 2}
 EVT2_OFF, EVT2_ON, EVT2_TIME_HIGH = 0, 1, 8  # types of a word, its top four bits
+NAMES = {"evt21": "EVT2.1", "evt4": "EVT4"}  # as Prophesee writes them
+HOW_TO_CONVERT = "convert it once with Metavision's or OpenEB's tool: metavision_file_to_dat"
 CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 ENCODING = re.compile(r"(?:evt|format evt)\s*(\d{1,2})(?:\.(\d{1,2}))?", re.IGNORECASE)
 SIZE = (
@@ -91,8 +93,8 @@ def _header(path: Path) -> _Header:
     found = next((match for line in lines if (match := ENCODING.match(line))), None)
     encoding = "" if found is None else f"evt{found[1]}" + (found[2] or "").strip("0")
     if encoding not in WORD_BYTES:
-        said = f"names {encoding.upper()}" if encoding else "names no encoding (% evt 3.0)"
-        raise ValueError(f"its header {said}; expected EVT2 or EVT3")
+        said = f"names {NAMES.get(encoding, encoding.upper())}" if encoding else "names no encoding (% evt 3.0)"
+        raise ValueError(f"its header {said}; expected EVT2 or EVT3; {HOW_TO_CONVERT} -i {path.name}")
     size = next((match for line in lines for pattern in SIZE if (match := pattern.match(line))), None)
     return _Header(encoding, None if size is None else (int(size["height"]), int(size["width"])), end)
 

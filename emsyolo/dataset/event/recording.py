@@ -16,7 +16,9 @@ from tonic.io import read_mnist_file
 from emsyolo.dataset.event.dat import DatRecording
 from emsyolo.dataset.event.events import Events
 from emsyolo.dataset.event.evt import read_evt
-from emsyolo.dataset.event.npy import MAX_TIME_US, read_npy, whole_numbers
+from emsyolo.dataset.event.hdf5 import Hdf5Recording
+from emsyolo.dataset.event.npy import MAX_TIME_US, SECONDS, read_npy, refuse_seconds, whole_numbers
+from emsyolo.dataset.event.sensor import drop_beyond, refuse_other_units
 
 MAX_SIDE = 2**16 - 1  # of a coordinate
 
@@ -62,7 +64,8 @@ class Recording(Protocol):
 def open_recording(path: str | Path, sensor_hw: tuple[int, int] | None = None) -> Recording:
     """The recording in a file, by its suffix.
 
-    `.dat` (Prophesee) is mapped into memory. The others are read whole: `.raw` (Prophesee EVT2 and EVT3, by
+    `.dat` (Prophesee) is mapped into memory, `.h5` and `.hdf5` (`events/{x,y,p,t}`: DSEC, eTraM, RVT's copies) are read
+    by blocks. The others are read whole: `.raw` (Prophesee EVT2 and EVT3, by
     expelliarmus), `.aedat4` (by aedat), `.npy` (`[E, 4]` t, x, y, p, or fields of these names; never unpickled), `.bin`
     and `.bs2` (five bytes per event, N-MNIST and N-Caltech101, by tonic).
 
@@ -72,16 +75,24 @@ def open_recording(path: str | Path, sensor_hw: tuple[int, int] | None = None) -
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: an unknown suffix or a damaged file; names the file and, where known, the byte or row.
+        ValueError: an unknown suffix, a damaged file, or times that can hardly be microseconds; names the file and,
+            where known, the byte or row.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: looked for a recording and found none")
+    recording = _opened(path, sensor_hw)
+    if path.suffix.lower() in ANY_UNIT:
+        refuse_other_units(path, len(recording), recording.last_us - recording.first_us)
+    return recording
+
+
+def _opened(path: Path, sensor_hw: tuple[int, int] | None) -> Recording:
     suffix = path.suffix.lower()
-    if suffix == ".dat":
-        return DatRecording(path, sensor_hw)
+    if suffix in BY_TIME:
+        return BY_TIME[suffix](path, sensor_hw)
     if suffix not in READERS:
-        raise ValueError(f"{path}: unknown suffix; expected one of .dat, {', '.join(READERS)}")
+        raise ValueError(f"{path}: unknown suffix; expected one of {', '.join(SUFFIXES)}")
     try:
         events, size = READERS[suffix](path)
     except (OSError, RuntimeError, ValueError, LookupError, EOFError, TypeError, ArithmeticError, MemoryError) as error:
@@ -91,7 +102,7 @@ def open_recording(path: str | Path, sensor_hw: tuple[int, int] | None = None) -
 
 
 class LoadedRecording:
-    """A recording held in memory.
+    """A recording held in memory. A few events beyond the sensor are left out, with a warning.
 
     Args:
         path: of the file.
@@ -99,7 +110,7 @@ class LoadedRecording:
         sensor_hw: height and width of the sensor, px; None: coordinates are not checked.
 
     Raises:
-        ValueError: time runs backwards or a coordinate lies beyond the sensor; names file and event.
+        ValueError: time runs backwards or many events lie beyond the sensor; names file and event.
     """
 
     def __init__(self, path: Path, events: Events, sensor_hw: tuple[int, int] | None) -> None:
@@ -107,6 +118,7 @@ class LoadedRecording:
         self.sensor_hw = sensor_hw
         self._events = events
         self.check()
+        self._events = self._on_sensor()
 
     def __len__(self) -> int:
         return len(self._events)
@@ -131,27 +143,33 @@ class LoadedRecording:
         return self._events
 
     def check(self) -> None:
-        """Raises ValueError as the constructor does."""
+        """Raises ValueError if time runs backwards."""
         back = np.flatnonzero(np.diff(self._events.t) < 0)
         if len(back):
             at = int(back[0]) + 1
             t = self._events.t
             raise ValueError(f"{self.path}: event {at}: time runs back from {t[at - 1]} to {t[at]} us")
-        if self.sensor_hw is not None:
-            height, width = self.sensor_hw
-            beyond = np.flatnonzero((self._events.x >= width) | (self._events.y >= height))
-            if len(beyond):
-                at = int(beyond[0])
-                raise ValueError(
-                    f"{self.path}: event {at}: x={self._events.x[at]}, y={self._events.y[at]} beyond the sensor of "
-                    f"{self.sensor_hw} (height, width) px; expected a recording of that sensor"
-                )
+
+    def _on_sensor(self) -> Events:
+        """The events within the sensor; raises ValueError as the constructor does."""
+        if self.sensor_hw is None:
+            return self._events
+        height, width = self.sensor_hw
+        inside = (self._events.x < width) & (self._events.y < height)
+        if inside.all():
+            return self._events
+        at = int((~inside).argmax())
+        first = f"event {at}: x={self._events.x[at]}, y={self._events.y[at]}"
+        complaint = f"{self.path}: {first} beyond the sensor of {self.sensor_hw} (height, width) px"
+        drop_beyond(self.path, int((~inside).sum()), len(inside), complaint)
+        return self._events.select(inside)
 
 
 def _from_fields(rows: Any, polarity: str = "p") -> Events:
     """Events from arrays by name (or a structured array): t, x, y and a polarity, which may be -1 and 1 as well."""
     sides = {side: whole_numbers(np.asarray(rows[side]), side, 0, MAX_SIDE) for side in "xy"}
-    t = whole_numbers(np.asarray(rows["t"]), "t", 0, MAX_TIME_US, "; times in seconds? Multiply them by 1e6")
+    t = whole_numbers(np.asarray(rows["t"]), "t", 0, MAX_TIME_US, SECONDS)
+    refuse_seconds(np.asarray(rows["t"]), "t")
     p = whole_numbers(np.asarray(rows[polarity]), "p", -1, 1, "; columns in another order?")
     return Events(t, sides["x"].astype(np.uint16), sides["y"].astype(np.uint16), (p > 0).astype(np.uint8))
 
@@ -223,3 +241,10 @@ READERS: dict[str, Callable[[Path], tuple[Events, tuple[int, int] | None]]] = {
     ".bin": _five_bytes,
     ".bs2": _five_bytes,
 }
+BY_TIME: dict[str, Callable[[Path, tuple[int, int] | None], Recording]] = {
+    ".dat": DatRecording,
+    ".h5": Hdf5Recording,
+    ".hdf5": Hdf5Recording,
+}
+SUFFIXES = (*BY_TIME, *READERS)
+ANY_UNIT = (".npy", ".h5", ".hdf5")  # whose times are microseconds only by habit

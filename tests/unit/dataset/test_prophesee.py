@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from event_data import make_events
+from hdf5_data import write_h5
 
 from emsyolo.dataset.augment import Letterbox, Stretch
 from emsyolo.dataset.collate import collate
@@ -133,6 +134,29 @@ def test_damage_inside_a_window_is_an_error_and_with_check_the_file_is_left_out(
     assert "a_td.dat (event 1300" in caplog.text
 
 
+def test_names_in_capitals_and_other_formats(tmp_path: Path) -> None:
+    events = make_events(4000, sensor_hw=SENSOR_HW)
+    folder = tmp_path / "train"
+    write_dat(folder / "A_TD.DAT", events, SENSOR_HW)
+    write_h5(folder / "b_td.dat.h5", events)
+    write_dat(folder / "c_td.dat", events, SENSOR_HW)
+    write_h5(folder / "c_td.h5", events)  # the same recording again
+    for name in ("A_BBOX.NPY", "b_bbox.npy", "c_bbox.npy"):
+        write_boxes(folder / "made.npy", boxes((60_000, 10, 20, 50, 80, 0, 1)))
+        (folder / "made.npy").rename(folder / name)
+    data = Prophesee(tmp_path, "train", NAMES, **SETTINGS)
+    assert [record.path.name for record in data.records if record.path] == ["A_TD.DAT", "b_td.dat.h5", "c_td.dat"]
+    assert data[0].frames.equal(data[1].frames)
+
+
+def test_labels_every_so_often(tmp_path: Path) -> None:
+    write_dat(tmp_path / "train" / "a_td.dat", make_events(4000, sensor_hw=SENSOR_HW), SENSOR_HW)
+    rows = [(t, 10, 20, 50, 80, 0, 1) for t in range(20_000, 100_000, 16_667)]
+    write_boxes(tmp_path / "train" / "a_bbox.npy", boxes(*rows))
+    data = Prophesee(tmp_path, "train", NAMES, label_every_us=33_333, **SETTINGS)
+    assert [record.t_us for record in data.records] == [20_000, 53_334, 86_668]
+
+
 def test_missing_folders_say_what_is_expected(tree: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"val: looked for the folder.*NAME_td\.dat"):
         Prophesee(tree, "val", NAMES, **SETTINGS)
@@ -188,7 +212,7 @@ def test_boxes_of_another_clock_are_refused(tree: Path, caplog: pytest.LogCaptur
     write_boxes(folder / "a_bbox.npy", boxes((60_000, 10, 20, 50, 80, 0, 1), (late, 12, 22, 52, 82, 0, 1)))
     Prophesee(tree, "train", NAMES, **SETTINGS)
     assert "labelled times lie outside their recordings" in caplog.text
-    write_boxes(folder / "a_bbox.npy", boxes(*((late + i, 10, 20, 50, 80, 0, 1) for i in range(9))))
+    write_boxes(folder / "a_bbox.npy", boxes(*((late + 1000 * i, 10, 20, 50, 80, 0, 1) for i in range(9))))
     with pytest.raises(ValueError, match=r"labelled times lie outside .*us, and boxes at"):
         Prophesee(tree, "train", NAMES, **SETTINGS)
 

@@ -9,6 +9,8 @@ import pytest
 
 from emsyolo.dataset.event.boxes import DTYPE, EventBoxes, last_per_track, read_boxes, write_boxes
 
+IDS = [("class_id", "u4"), ("track_id", "u4")]
+
 
 def test_boxes_at_times_in_seconds_are_refused(tmp_path: Path) -> None:
     rows = np.zeros(2, dtype=[(name, "f8") for name in ("t", "x", "y", "w", "h", "class_id", "track_id")])
@@ -64,3 +66,15 @@ def test_last_label_of_a_track_counts() -> None:
         (5, 0, 0, 1, 1, 0, 7), (5, 0, 0, 2, 2, 0, 8), (5, 0, 0, 3, 3, 1, 7), (6, 0, 0, 4, 4, 0, 7)
     )  # fmt: skip
     assert last_per_track(some).boxes_xyxy[:, 2].tolist() == [2, 3, 4]
+
+
+@pytest.mark.parametrize("kind", ["i8", "f8"])
+def test_whole_seconds_are_refused(tmp_path: Path, kind: str) -> None:
+    rows = np.zeros(60, dtype=[("t", kind), *((name, "f4") for name in ("x", "y", "w", "h")), *IDS])
+    rows["t"] = np.arange(60)
+    np.save(tmp_path / "a_bbox.npy", rows)
+    with pytest.raises(ValueError, match=r"a_bbox\.npy: .*expected microseconds.*seconds"):
+        read_boxes(tmp_path / "a_bbox.npy")
+    rows["t"] = 16_667 * np.arange(60)
+    np.save(tmp_path / "a_bbox.npy", rows)
+    assert len(read_boxes(tmp_path / "a_bbox.npy")) == 60

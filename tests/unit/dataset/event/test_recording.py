@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from event_data import shared_data
+from event_data import SENSOR_HW, make_events, shared_data
 
+from emsyolo.dataset.event.dat import write_dat
 from emsyolo.dataset.event.recording import open_recording
 
 
@@ -59,3 +61,38 @@ def test_cut_aedat4_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.aedat4").write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match=r"a\.aedat4: cannot be read"):
         open_recording(tmp_path / "a.aedat4")
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (np.arange(1000) // 500, "1000 events within 1 us, more than any camera sends"),
+        (np.linspace(0, 2, 1000), r"row 1: t is 0\.002.*; expected a whole number; times in seconds"),
+        (np.arange(100.0) // 10, "t is float64, from 0 to 9; expected microseconds; times in seconds"),
+    ],
+)
+def test_times_in_seconds_are_refused(tmp_path: Path, times: np.ndarray, message: str) -> None:
+    np.save(tmp_path / "a.npy", np.stack([times, *(np.zeros((3, len(times)), times.dtype))], axis=1))
+    with pytest.raises(ValueError, match=rf"a\.npy.*{message}"):
+        open_recording(tmp_path / "a.npy")
+
+
+def test_suffixes_in_capitals(tmp_path: Path) -> None:
+    events = make_events(500)
+    write_dat(tmp_path / "a.DAT", events, SENSOR_HW)
+    np.save(tmp_path / "a.npy", np.stack([events.t, events.x, events.y, events.p], axis=1))
+    (tmp_path / "a.npy").rename(tmp_path / "b.NPY")
+    for name in ("a.DAT", "b.NPY"):
+        assert len(open_recording(tmp_path / name, SENSOR_HW)) == 500
+
+
+def test_few_events_beyond_the_sensor_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    events = make_events(500)
+    write_dat(tmp_path / "a.dat", events, (48, 64))
+    words = bytearray((tmp_path / "a.dat").read_bytes())
+    words[-4:] = (92).to_bytes(4, "little")  # the last event at x=92, y=0
+    (tmp_path / "a.dat").write_bytes(bytes(words))
+    assert len(open_recording(tmp_path / "a.dat").events()) == 499
+    assert "a.dat: events beyond the sensor are left out, here 1 of 500" in caplog.text
+    with pytest.raises(ValueError, match=r"a\.dat: event 499 .*x=92, y=0 beyond the sensor.*1 of 1 events"):
+        open_recording(tmp_path / "a.dat").window(int(events.t[-1]), 10**6)

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from emsyolo.app.config import compose_config
 from emsyolo.dataset.augment import Fit
-from emsyolo.dataset.datamodule import DataModule, fit_to
+from emsyolo.dataset.datamodule import DataModule, check_filter, fit_to
 from emsyolo.dataset.event.framing import Framing
 from emsyolo.geometry.anchors import kmeans_anchors, shape_iou
 from emsyolo.model.detector import Detector
@@ -35,6 +35,7 @@ def data_of(cfg: DictConfig) -> DataModule:
     """
     taken = signature(get_object(cfg.dataset._target_)).parameters
     _check_keys(cfg.dataset, taken)
+    check_filter(cfg.dataset.get("box_filter"), cfg.dataset.get("box_filters", {}))  # before a set refers to one
     resolved_node: Any = OmegaConf.to_container(cfg.dataset, resolve=True)
     given = {key: value for key, value in resolved_node.items() if key in (*taken, *HYDRA)}
     return instantiate(given, _convert_="all")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -140,8 +140,7 @@ class DataModule:
             if value < least:
                 raise ValueError(f"dataset.{key}={value}: expected at least {least}")
         self.box_filters = dict(box_filters or {})
-        if box_filter is not None and box_filter not in self.box_filters:
-            raise ValueError(f"dataset.box_filter={box_filter}: expected one of {', '.join(self.box_filters)}")
+        check_filter(box_filter, self.box_filters)
         self.box_filter = None if box_filter is None else self.box_filters[box_filter]
         self.name = name
         self.size_hw = checked_size(size_hw, stride)
@@ -273,6 +272,16 @@ def _checked_lead(warm_up_steps: Sequence[int] | None) -> tuple[int, int]:
     if len(low_high) != 2 or not whole or not 0 <= low_high[0] <= low_high[1]:
         raise ValueError(f"dataset.warm_up_steps={warm_up_steps}: expected [least, most] frames, or null")
     return low_high[0], low_high[1]
+
+
+def check_filter(box_filter: str | None, box_filters: Collection[str]) -> None:
+    """Refuse the name of a filter that there is not.
+
+    Raises:
+        ValueError: names the key and those that there are.
+    """
+    if box_filter is not None and box_filter not in box_filters:
+        raise ValueError(f"dataset.box_filter={box_filter}: expected one of {', '.join(box_filters)}")
 
 
 def fit_to(size_hw: Sequence[int], fit: Callable[[tuple[int, int]], Fit] | None = None, stride: int = 32) -> Fit:

@@ -27,6 +27,7 @@ from emsyolo.report.card import model_card
 from emsyolo.report.curves import training_curves
 from emsyolo.trainer.fit import fit
 from emsyolo.trainer.module import DetectionModule, Teacher
+from emsyolo.trainer.validate import CARRIED
 from emsyolo.weights import BEST, LAST
 from emsyolo.weights.checkpoint import read_weights, save_weights
 from emsyolo.weights.transfer import transfer
@@ -76,6 +77,7 @@ def train(asked: Asked) -> dict[str, Any]:
         evaluator=lambda: CocoEvaluator(truth, data.class_names, data.box_filter),
         postprocess=postprocess,
         carried=data.carried_steps > 0,
+        best_by="mAP" if data.sequence is None else f"{CARRIED}mAP",  # of what was trained
     )
     _check_sweep(asked, trainer.world_size)
     began = time.monotonic()

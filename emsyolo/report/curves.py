@@ -17,7 +17,7 @@ from emsyolo.report.style import INK, MUTED, PALETTE, color_of, new_figure, plai
 
 Curve = NDArray[np.float64]
 
-METRICS = ("val/mAP", "val/mAP50", "val/mAP75")
+METRICS = ("val/mAP", "val/mAP50", "val/mAP75", "val/carried_mAP", "val/carried_mAP50")
 
 
 def precision_recall_curves(path: str | Path, recall: Curve, per_class: Mapping[str, Curve], mean: Curve) -> Path:
@@ -52,7 +52,7 @@ def training_curves(path: str | Path, metrics_csv: str | Path) -> Path:
     """A PNG of the losses and of the metrics by epoch, from the CSV that the trainer logs.
 
     Reads the columns `train/loss`, `train/PART` of whatever parts the loss has, `val/loss` (or these with the ending
-    `_epoch`) and `val/mAP`, `val/mAP50`, `val/mAP75`, as far as they are there; several rows of one epoch are averaged.
+    `_epoch`) and those of `METRICS`, as far as they are there; several rows of one epoch are averaged.
 
     Raises:
         ValueError: no such file, or none of these columns with a number in it.
@@ -88,7 +88,7 @@ def _lines(axes: Axes, columns: Mapping[str, Mapping[int, float]]) -> None:
         axes.plot(
             epochs,
             [values[epoch - 1] for epoch in epochs],
-            label=name.split("/")[1] if name.startswith(("train/", "val/mAP")) else name,
+            label=name.split("/")[1] if name.startswith(("train/", "val/mAP", "val/carried_")) else name,
             color=color_of(index),
             linewidth=1.8,
             marker=marker,

@@ -36,6 +36,7 @@ def make_trainer(
     precision: str = "auto",
     compile: bool = False,
     carried: bool = False,
+    best_by: str = "mAP",
     **lightning: Any,
 ) -> Trainer:
     """The trainer of a run.
@@ -51,6 +52,7 @@ def make_trainer(
         precision: as Lightning's, or `auto`: bf16-mixed where the device computes in bfloat16, else 32-true.
         compile: the detector by `torch.compile`.
         carried: validate with the state carried over from the steps before a window, too.
+        best_by: the figure of the validation whose best epoch is `best.ckpt`.
         lightning: whatever `lightning.Trainer` takes: `max_epochs`, `devices`, `strategy`, `precision`, ...
     """
     checkpoints = run_dir / "checkpoints"
@@ -68,7 +70,7 @@ def make_trainer(
         ModelCheckpoint(
             dirpath=checkpoints,
             filename=Path(BEST).stem,
-            monitor="val/mAP",
+            monitor=f"val/{best_by}",
             mode="max",
             enable_version_counter=False,
             save_on_train_epoch_end=False,  # but after validation, before LastCheckpoint, which must know the best

@@ -1,4 +1,4 @@
-"""The measurement after every epoch of a training, by which `best.ckpt` is chosen."""
+"""The measurement after every epoch of a training, by which `best.ckpt` is chosen: on windows, or along streams."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import lightning
+import pytest
 import torch
 from torch.utils.data import DataLoader
 
@@ -24,7 +25,7 @@ class Small(lightning.LightningModule):
         return cast(torch.Tensor, self.detector(batch)).sum()
 
     def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        return {"head_maps": None}
+        return {"head_maps": None, "carried_head_maps": None}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), 0.1)
@@ -38,14 +39,15 @@ def evaluator() -> Any:
     )
 
 
-def test_the_last_checkpoint_of_an_epoch_knows_the_best(tmp_path: Path) -> None:
+@pytest.mark.parametrize("best_by", ["mAP", "carried_mAP"])
+def test_the_last_checkpoint_of_an_epoch_knows_the_best(best_by: str, tmp_path: Path) -> None:
     """Otherwise a training that goes on from it takes a worse one for the best."""
     trainer = make_trainer(
         run_dir=tmp_path, hyperparameters={}, evaluator=evaluator, postprocess=cast(Any, lambda maps: []), max_epochs=1,
-        accelerator="cpu", precision="32-true", ema_decay=None,
+        accelerator="cpu", precision="32-true", ema_decay=None, carried=True, best_by=best_by,
     )  # fmt: skip
     windows = DataLoader(cast(Any, [SimpleNamespace(samples=[])]), batch_size=None)
     trainer.fit(Small(), DataLoader(cast(Any, torch.ones(2, 1))), windows)
     state = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     (best,) = [one for name, one in state["callbacks"].items() if name.startswith("ModelCheckpoint")]
-    assert best["best_model_score"] == FIGURE
+    assert (best["monitor"], best["best_model_score"]) == (f"val/{best_by}", FIGURE)

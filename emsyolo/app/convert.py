@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ def converted(ann: Detector, data: DataModule, settings: Conversion, T: int) -> 
     ann.eval().to(memory_format=torch.contiguous_format)
     ann.T = 1  # an ANN's own
     frames = _calibration(data, settings.images, device_of(ann))
-    spiking = convert(ann, lambda: track(frames, description="calibrating", transient=True), settings)
+    calibrated = replace(settings, T=T)
+    spiking = convert(ann, lambda: track(frames, description="calibrating", transient=True), calibrated)
     spiking.T = T
     return spiking, frames
 
@@ -64,7 +65,7 @@ def conversion_config(weights: Weights, settings: Conversion, T: int) -> dict[st
     config.T = T
     config.convert = {}  # it is done
     plain = OmegaConf.to_container(config, resolve=False)
-    return {**weights.config, "config": plain, "conversion": asdict(settings)}
+    return {**weights.config, "config": plain, "conversion": asdict(replace(settings, T=T))}
 
 
 def error_report(spiking: Detector, ann: Detector, frames: Tensor, out: Path) -> list[dict[str, Any]]:

@@ -109,6 +109,7 @@ def measure(
         **seen.evaluators[last].compute(),
         **event_metrics(seen.evaluators[last], data, seen.rates),
         "T": last,
+        "latency_steps": passes.latency(last),
         **({"stream": along.figures(seen.evaluators[last])} if along else {}),
         **_by_time(passes, seen.evaluators, activities),
         **activities[last],
@@ -165,8 +166,17 @@ def _by_time(
     errors = passes.map_errors()
     by_time = {}
     for t in passes.times:
-        more = {key: activities[t][key] for key in ("firing_rate", "energy")} if len(activities) > 1 else {}
-        by_time[t] = {**scores[t], **more, **({"map_error": errors[t]} if t in errors else {})}
+        more = (
+            {key: activities[t][key] for key in ("firing_rate", "energy")}
+            if len(activities) == len(passes.times)
+            else {}
+        )
+        by_time[t] = {
+            **scores[t],
+            "latency_steps": passes.latency(t),
+            **more,
+            **({"map_error": errors[t]} if t in errors else {}),
+        }
     found: dict[str, Any] = {"by_T": {str(t): row for t, row in by_time.items()}}
     if passes.reference:
         found["ann"] = scores[ANN]

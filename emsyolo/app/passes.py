@@ -8,9 +8,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from emsyolo.convert.depth import neurons_in_a_row
 from emsyolo.evaluator.activity import Activity, ActivityMeter, until
 from emsyolo.evaluator.alphabet import bare
 from emsyolo.model.detector import Detector
+from emsyolo.neuron.neuron import waits_for_all
 from emsyolo.types import HeadMaps
 
 ANN = 0  # among the read-outs: the network that a converted one was made of
@@ -39,6 +41,9 @@ class Passes(Protocol):
 
     def map_errors(self) -> dict[int, float]:
         """By read-out the root mean square by which the maps differ from the ANN's."""
+
+    def latency(self, steps: int) -> int:
+        """After how many steps the maps of a read-out are there."""
 
     def answer(self, frames: Tensor) -> HeadMaps:
         """The maps after the last step; uncounted, for a clock."""
@@ -93,6 +98,10 @@ class Direct:
         """None: there is no ANN."""
         return {}
 
+    def latency(self, steps: int) -> int:
+        """See `Passes`."""
+        return steps
+
     def answer(self, frames: Tensor) -> HeadMaps:
         """See `Passes`."""
         maps: HeadMaps = self._fast(frames)
@@ -104,7 +113,7 @@ class Simulated:
 
     Args:
         spiking: converted, in evaluation mode.
-        read_out: as for `read_out_times`.
+        read_out: as for `read_out_times`; None where neurons wait for all steps, whose scales are made for T: T.
         ann: what it was made of; None: not at hand.
     """
 
@@ -112,7 +121,9 @@ class Simulated:
 
     def __init__(self, spiking: Detector, read_out: Sequence[int] | None = None, ann: Detector | None = None) -> None:
         self.detector = spiking
-        self.times = read_out_times(spiking.T, read_out)
+        self._waiting = waits_for_all(spiking)
+        self._in_a_row = 0 if self._waiting is None else neurons_in_a_row(spiking)
+        self.times = read_out_times(spiking.T, [spiking.T] if self._waiting and read_out is None else read_out)
         self.reference = ann is not None
         self._ann = ann
         self._meters = {t: ActivityMeter(spiking) for t in self.times}
@@ -138,14 +149,17 @@ class Simulated:
     def activities(self) -> dict[int, Activity]:
         """See `Passes`."""
         maps = {f"head.{name}" for name in self.detector.head.map_starts}
-        alone = any(getattr(module, "at_once", False) for module in self.detector.modules())
-        return until(self._meters, maps=maps, alone=alone)
+        return until(self._meters, maps=maps, alone=self._waiting is not None)
 
     def map_errors(self) -> dict[int, float]:
         """See `Passes`."""
         if self._ann is None:
             return {}
         return {t: (total / self._images) ** 0.5 for t, total in self._squares.items()}
+
+    def latency(self, steps: int) -> int:
+        """See `Passes`."""
+        return steps if self._waiting is None else steps + self._in_a_row * self._waiting.wait(steps)
 
     def answer(self, frames: Tensor) -> HeadMaps:
         """See `Passes`."""

@@ -8,10 +8,11 @@ max-pooling of real values, nor a detector's two outputs. Its IF node is used.
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, Literal, get_args
 
 import torch
 from spikingjelly.activation_based.neuron import BaseNode
@@ -20,11 +21,17 @@ from torch import Tensor, nn
 from emsyolo.convert import calibrate as calibration
 from emsyolo.convert.fold import CONVOLUTIONS, fold_normalisation
 from emsyolo.convert.pool import AccumulatedMaxPool
+from emsyolo.convert.rounded import Rounded, channel_means, correct_biases, tune
 from emsyolo.model.detector import Detector
 from emsyolo.neuron import integrate
+from emsyolo.neuron.accumulate import AccumulateFire, levels_of
 from emsyolo.neuron.quantised import Quantised
 from emsyolo.text import shortlist
 
+log = logging.getLogger(__name__)
+
+Rule = Literal["plain", "signed", "imbalanced", "delayed", "radix"]
+CODES: dict[str, Any] = {"delayed": "even", "radix": "radix"}  # of the neurons that accumulate first
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, Quantised)
 LINEAR = (nn.Identity, nn.Upsample, nn.AvgPool2d, nn.ZeroPad2d, nn.ReplicationPad2d, nn.Dropout, nn.Dropout2d)
 TOLERANCE = 1e-4  # of a map that should be constant, relative
@@ -35,35 +42,66 @@ class Conversion:
     """How a network is converted, and how it is run.
 
     Attributes:
-        rule: of the neurons, as for `IF`; leaky ReLU knows only `imbalanced`, which `plain` means there.
-        T: steps, where none are asked for.
+        rule: `plain`, `signed` and `imbalanced` fire as their input comes, as `IF` does; `delayed` and `radix`
+            accumulate it first, as `AccumulateFire` does. For leaky ReLU `plain` means `imbalanced`.
+        T: steps; `delayed` and `radix` are calibrated for them.
         normalise, percentile, levels: of the scales, as for `calibrate`; a quantised activation has its own.
-        start: potential at the start as a share of the threshold, in [0, 1]; None: 1/2 for quantised activations,
-            else 0.
+        start: potential at the start as a share of the threshold, or of a level, in [0, 1]; None: 1/2 where a sum is
+            rounded (quantised activations, leaky ReLU with signed spikes, `delayed`, `radix`), else 0.
+        delay: steps that a `delayed` or `radix` neuron waits before it fires; None: all.
         images: training images of the calibration.
-        chunk: steps computed together, at most; memory grows with it. `delayed` needs T.
+        correct_biases: add to each channel what its activation lacks in the mean, layer by layer.
+        tune_epochs: epochs over those images in which scales and biases are trained to imitate the ANN's maps.
+        tune_weights: train the weights, too.
+        chunk: steps computed together, at most; memory grows with it. `delayed` and `radix` need T.
         report: take the error apart, layer by layer.
     """
 
-    rule: integrate.Rule = "plain"
+    rule: Rule = "plain"
     T: int = 64
     normalise: calibration.Rule = "percentile"
     percentile: float = 99.9
-    levels: int = 32
+    levels: int | None = None
     start: float | None = None
+    delay: int | None = None
     images: int = 64
+    correct_biases: bool = False
+    tune_epochs: int = 0
+    tune_weights: bool = False
     chunk: int = 16
     report: bool = False
 
     def __post_init__(self) -> None:
-        if self.rule not in get_args(integrate.Rule):
-            expected = ", ".join(get_args(integrate.Rule))
-            raise ValueError(f"convert.rule is {self.rule!r}; expected one of {expected}")
-        for name in ("T", "images", "chunk", "levels"):
+        if self.rule not in get_args(Rule):
+            raise ValueError(f"convert.rule is {self.rule!r}; expected one of {', '.join(get_args(Rule))}")
+        for name in ("T", "images", "chunk"):
             if getattr(self, name) < 1:
                 raise ValueError(f"convert.{name} is {getattr(self, name)}; expected at least 1")
+        if self.levels is not None and self.levels < 1:
+            raise ValueError(f"convert.levels is {self.levels}; expected at least 1, or null for those of T steps")
         if self.start is not None and not 0 <= self.start <= 1:
             raise ValueError(f"convert.start is {self.start}; expected a share of the threshold in [0, 1], or null")
+        if self.delay is not None and (self.delay < 0 or self.rule not in CODES):
+            raise ValueError(
+                f"convert.delay is {self.delay} and convert.rule {self.rule!r}; expected steps, at least 0, of "
+                f"{' or '.join(CODES)}, or null"
+            )
+        if (self.correct_biases or self.tune_epochs) and not self.rounds:
+            raise ValueError(
+                f"convert.correct_biases={self.correct_biases}, tune_epochs={self.tune_epochs} with convert.rule="
+                f"{self.rule!r}, delay={self.delay}; expected {' or '.join(CODES)}, whose neurons send rounded "
+                "activations, and all of the delay (null)"
+            )
+
+    @property
+    def rounds(self) -> bool:
+        """Whether what its neurons send in the end is the activation, rounded."""
+        return self.rule in CODES and (self.delay is None or self.delay >= self.T - 1)
+
+    @property
+    def own_levels(self) -> int:
+        """How many levels T steps tell apart."""
+        return levels_of(CODES.get(self.rule, "even"), self.T)
 
 
 def is_conventional(detector: nn.Module) -> bool:
@@ -96,23 +134,56 @@ def convert(
     spiking, activations = _folded(detector)
     for name, value in activations.items():
         _rule(name, value, settings.rule)  # refused before the calibration, which takes long
+    levels = settings.levels or settings.own_levels
     scales = calibration.calibrate(
         spiking,
         activations,
         batches,
         rule=settings.normalise,
         percentile=settings.percentile,
-        levels=settings.levels,
+        levels=levels,
     )
     for name, module in activations.items():
         if isinstance(module, Quantised):
             if not module.scale > 0:
                 raise ValueError(f"{name}: its scale lambda is {module.scale.item()}; expected a number > 0")
-            scales[name] = module.scale.detach().to(scales[name]).expand(len(scales[name])).clone()
+            own = module.scale.detach().to(scales[name]) * _levels_share(module, settings)
+            scales[name] = own.expand(len(scales[name])).clone()
+    biases: dict[str, Tensor] = {}
+    if settings.correct_biases or settings.tune_epochs:
+        scales, biases = _learnt(spiking, activations, scales, list(batches()), settings)
     frames = next(iter(batches()))[:, :1]
     _scale_weights(spiking, activations, scales, frames)
-    _make_spiking(spiking, activations, scales, settings)
+    _make_spiking(spiking, activations, scales, biases, settings)
     return spiking
+
+
+def _learnt(
+    network: Detector,
+    activations: Mapping[str, nn.Module],
+    scales: Mapping[str, Tensor],
+    frames: list[Tensor],
+    settings: Conversion,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Better scales, and biases, by what the network does with rounded activations; its weights are the better ones."""
+    with torch.no_grad():
+        wanted = [network(batch) for batch in frames]
+    truth = channel_means(network, activations, frames)  # in the order in which they run
+    nodes = {}
+    for name in truth:
+        module = activations[name]
+        own, top = _start(module, settings), _top(module, settings)
+        nodes[name] = Rounded(scales[name], own, settings.own_levels, _slope(module), top).to(frames[0].device)
+        _replace(network, name, nodes[name])
+    if settings.correct_biases:
+        correct_biases(network, nodes, truth, frames)
+    if settings.tune_epochs:
+        was, became = tune(network, nodes, frames, wanted, epochs=settings.tune_epochs, weights=settings.tune_weights)
+        log.info("tuned: the maps' squared error, in their variances, falls from %.4g to %.4g", was, became)
+    return (
+        {name: node.scale.detach() for name, node in nodes.items()},
+        {name: node.bias.detach() for name, node in nodes.items()},
+    )
 
 
 def converted_like(detector: Detector, settings: Conversion, state: Mapping[str, Tensor]) -> Detector:
@@ -130,7 +201,9 @@ def converted_like(detector: Detector, settings: Conversion, state: Mapping[str,
     lacking = [name for name in activations if f"{name}.scale" not in state]
     if lacking:
         raise ValueError(f"the converted network has no thresholds for {shortlist(lacking)}: another architecture")
-    _make_spiking(spiking, activations, {name: state[f"{name}.scale"] for name in activations}, settings)
+    scales = {name: state[f"{name}.scale"] for name in activations}
+    biases = {name: state[f"{name}.bias"] for name in activations if f"{name}.bias" in state}
+    _make_spiking(spiking, activations, scales, biases, settings)
     return spiking
 
 
@@ -154,21 +227,67 @@ def _folded(detector: Detector) -> tuple[Detector, dict[str, nn.Module]]:
 
 
 def _make_spiking(
-    network: Detector, activations: Mapping[str, nn.Module], scales: Mapping[str, Tensor], settings: Conversion
+    network: Detector,
+    activations: Mapping[str, nn.Module],
+    scales: Mapping[str, Tensor],
+    biases: Mapping[str, Tensor],
+    settings: Conversion,
 ) -> None:
     """Put neurons in the places of activations, and max-pooling in time in those of max-pooling."""
     for name, module in activations.items():
-        own = (0.5 if isinstance(module, Quantised) else 0.0) if settings.start is None else settings.start
-        slope = {"slope": module.negative_slope} if isinstance(module, nn.LeakyReLU) else {}
-        neuron = integrate.IF(scales[name], own, _rule(name, module, settings.rule), **slope)
+        rule, start = _rule(name, module, settings.rule), _start(module, settings)
+        slope, bias = _slope(module), biases.get(name)
+        neuron: nn.Module
+        if rule in CODES:
+            neuron = AccumulateFire(
+                scales[name],
+                start,
+                CODES[rule],
+                slope=slope,
+                delay=settings.delay,
+                top=_top(module, settings),
+                bias=bias,
+            )
+        else:
+            neuron = integrate.IF(scales[name], start, rule, slope, bias)
         _replace(network, name, neuron)
     for name, module in list(network.named_modules()):
         if isinstance(module, nn.MaxPool2d):
-            _replace(network, name, AccumulatedMaxPool(module))
+            _replace(network, name, AccumulatedMaxPool(module, CODES.get(settings.rule, "even")))
     network.chunk = settings.chunk
 
 
-def _rule(name: str, activation: nn.Module, rule: integrate.Rule) -> integrate.Rule:
+def _slope(activation: nn.Module) -> float:
+    """Below 0: of leaky ReLU, else 0."""
+    return float(activation.negative_slope) if isinstance(activation, nn.LeakyReLU) else 0.0
+
+
+def _start(activation: nn.Module, settings: Conversion) -> float:
+    """The potential at the start of the neuron that stands for an activation."""
+    if settings.start is not None:
+        return settings.start
+    rounded = isinstance(activation, Quantised) or settings.rule in CODES
+    return 0.5 if rounded or (settings.rule == "signed" and _slope(activation)) else 0.0
+
+
+def _levels_share(activation: Quantised, settings: Conversion) -> float:
+    """What all levels of a neuron stand for, as a share of the activation's scale.
+
+    Not 1 where levels of the neuron then are levels of the activation: with as many or more of them nothing is lost,
+    with fewer at most what lies in the last tenth.
+    """
+    if settings.rule not in CODES:
+        return 1.0
+    share = max(1, round(activation.levels / settings.own_levels)) * settings.own_levels / activation.levels
+    return share if share > 0.9 else 1.0
+
+
+def _top(activation: nn.Module, settings: Conversion) -> float:
+    """The share of its levels at which a neuron is clipped, where those stand for more than the activation's scale."""
+    return min(1.0, 1 / _levels_share(activation, settings)) if isinstance(activation, Quantised) else 1.0
+
+
+def _rule(name: str, activation: nn.Module, rule: Rule) -> Any:
     """The rule of the neuron that stands for an activation."""
     if not isinstance(activation, nn.LeakyReLU):
         if rule == "imbalanced":
@@ -177,12 +296,7 @@ def _rule(name: str, activation: nn.Module, rule: integrate.Rule) -> integrate.R
         return rule
     if not activation.negative_slope > 0:
         raise ValueError(f"{name}: the slope of its leaky ReLU is {activation.negative_slope}; expected a number > 0")
-    if rule not in ("plain", "imbalanced"):
-        raise ValueError(
-            f"convert.rule is {rule!r} and {name} is leaky ReLU, for which there is only the imbalanced threshold; "
-            "expected 'plain' or 'imbalanced', which are the same for it"
-        )
-    return "imbalanced"
+    return "imbalanced" if rule == "plain" else rule
 
 
 def _refuse(network: nn.Module) -> None:

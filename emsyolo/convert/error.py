@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from emsyolo.model.detector import Detector
+from emsyolo.neuron.accumulate import ROUNDING, AccumulateFire, levels_of
 from emsyolo.neuron.integrate import IF
 
+Node = IF | AccumulateFire
 PARTS = ("clipping", "quantisation", "unevenness", "total", "inherited")
 
 
@@ -52,27 +54,44 @@ class LayerError:
 
 
 def parts(
-    z: Tensor, rate: Tensor, activation: Callable[[Tensor], Tensor], steps: int, start: float, slope: float = 0.0
+    z: Tensor,
+    rate: Tensor,
+    activation: Callable[[Tensor], Tensor],
+    levels: int,
+    start: float,
+    slope: float = 0.0,
+    *,
+    imbalanced: bool = False,
+    top: float = 1.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Clipping, quantisation and unevenness, elementwise; their sum is `rate - activation(z)`.
 
     Ming and Li, 2024, (18) and section 2.3: the error of a layer on its own input, taken apart. Even currents z make
-    `floor(z T + start)` spikes, and in the imbalanced neuron, where one at or below `-1/slope` gives `1/slope` back,
-    `floor(-slope (z T + start))` negative ones; of either T at most.
+    `floor(z L + start)` spikes, with a slope `floor(f(z) L + start)`, f the leaky ReLU, and in the imbalanced neuron,
+    where one at or below `-1/slope` gives `1/slope` back, `floor(-slope (z L + start))` negative ones; of either L at
+    most.
 
     Args:
-        z: mean input current, in units of the threshold.
-        rate: mean number of spikes per step, negative ones taken off.
+        z: mean input current, in units of the threshold; of radix spikes the mean by what a spike of each step stands
+            for.
+        rate: such a mean of the spikes, negative ones taken off.
         activation: of the conventional network, in the same units.
-        steps: T.
-        start: potential at the start, in units of the threshold.
-        slope: of the imbalanced neuron; 0 for neurons that stay at or above 0.
+        levels: L; T, but for radix spikes.
+        start: potential at the start, in units of a level.
+        slope: of neurons that send negative spikes for what is below 0; 0 of the others.
+        imbalanced: whether those of the slope have the imbalanced threshold.
+        top: share of the levels at which the neuron is clipped.
     """
     exact = activation(z)
     clipped = exact.clamp(-1, 1)
-    potential = z * steps + start
-    up, down = ((x + 1e-5).floor().clamp(0, steps) for x in (potential, -slope * potential))  # 1e-5: rounding
-    on_grid = (up - down) / steps
+    if imbalanced:
+        potential = z * levels + start
+        up, down = ((x + ROUNDING).floor().clamp(0, levels) for x in (potential, -slope * potential))
+        on_grid = (up - down) / levels
+    else:
+        most = round(top * levels)
+        leaky = torch.where(z > 0, z, slope * z) if slope else z
+        on_grid = (leaky * levels + start + ROUNDING).floor().clamp(-most if slope else 0, most) / levels
     return clipped - exact, on_grid - clipped, rate - on_grid
 
 
@@ -94,7 +113,7 @@ def layer_errors(
         ValueError: no batch.
     """
     spiking.T = steps
-    nodes = {name: module for name, module in spiking.named_modules() if isinstance(module, IF)}
+    nodes = {name: module for name, module in spiking.named_modules() if isinstance(module, Node)}
     totals = {name: dict.fromkeys((field.name for field in fields(LayerError)[1:]), 0.0) for name in nodes}
     count = 0
     for frames in batches:
@@ -114,16 +133,18 @@ def layer_errors(
 
 
 def _watched(
-    spiking: Detector, nodes: dict[str, IF], frames: Tensor
+    spiking: Detector, nodes: dict[str, Node], frames: Tensor
 ) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
-    """Summed currents by layer; and by layer the net number of spikes and the number of both signs."""
+    """Summed currents by layer, and net spikes, both by what each step stands for, and the number of spikes."""
     currents: dict[str, Tensor] = {}
     spikes: dict[str, list[Tensor]] = {}
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def note(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-            here = args[0].sum(dim=0)
-            both = [output.sum(dim=0), output.abs().sum(dim=0)]
+        def note(module: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
+            weights = _weights(module, len(output)).view(-1, 1, 1, 1, 1)
+            own = args[0] if module.bias is None else args[0] + module.bias.view(-1, 1, 1)
+            here = (weights * own).sum(dim=0)
+            both = [(weights * output).sum(dim=0), output.abs().sum(dim=0)]
             currents[name] = currents[name] + here if name in currents else here
             spikes[name] = [a + b for a, b in zip(spikes[name], both, strict=True)] if name in spikes else both
 
@@ -137,6 +158,11 @@ def _watched(
         for handle in handles:
             handle.remove()
     return currents, spikes
+
+
+def _weights(node: Node, steps: int) -> Tensor:
+    """What a spike of each step stands for, `[T]`."""
+    return node.step_weights(steps) if isinstance(node, AccumulateFire) else node.scale.new_ones(steps)
 
 
 def _activations(conventional: Detector, names: list[str], frames: Tensor) -> dict[str, Tensor]:
@@ -157,18 +183,21 @@ def _activations(conventional: Detector, names: list[str], frames: Tensor) -> di
 
 
 def _measured(
-    node: IF, activation: nn.Module, current: Tensor, spikes: list[Tensor], exact: Tensor, steps: int
+    node: Node, activation: nn.Module, current: Tensor, spikes: list[Tensor], exact: Tensor, steps: int
 ) -> dict[str, Any]:
     """The attributes of `LayerError` but the name; of the parts, mean squares."""
     scale = node.scale.view(-1, 1, 1)
-    z, (net, both) = current / steps / scale, spikes
+    levels = levels_of(node.code, steps) if isinstance(node, AccumulateFire) else steps
+    z, (net, both) = current / levels / scale, spikes
 
     def in_units(x: Tensor) -> Tensor:
         return activation(x * scale) / scale
 
-    slope = node.slope if node.rule == "imbalanced" else 0.0
+    imbalanced, top = isinstance(node, IF) and node.rule == "imbalanced", getattr(node, "top", 1.0)
     with torch.inference_mode():
-        clipping, quantisation, unevenness = parts(z, net / steps, in_units, steps, node.start, slope)
+        clipping, quantisation, unevenness = parts(
+            z, net / levels, in_units, levels, node.start, node.slope, imbalanced=imbalanced, top=top
+        )
         total = clipping + quantisation + unevenness
         inherited = in_units(z) - exact / scale
     found = dict(zip(PARTS, (clipping, quantisation, unevenness, total, inherited), strict=True))
@@ -176,6 +205,6 @@ def _measured(
         **{key: value.square().mean().item() for key, value in found.items()},
         **{f"mean_{key}": value.mean().item() for key, value in found.items()},
         "firing_rate": both.mean().item() / steps,
-        "saturated": (net.abs() >= steps).float().mean().item(),
+        "saturated": (net.abs() >= levels).float().mean().item(),
         "silent": (both == 0).float().mean().item(),
     }

@@ -9,7 +9,7 @@ from torch import nn
 
 from emsyolo.convert.fold import fold_normalisation
 from emsyolo.model.detector import Detector
-from emsyolo.neuron.neuron import is_neuron, plain_form
+from emsyolo.neuron.neuron import is_neuron, plain_form, waits_for_all
 
 
 def lowered(detector: Detector) -> Detector:
@@ -27,7 +27,7 @@ def lowered(detector: Detector) -> Detector:
         for name, child in list(parent.named_children()):
             if is_neuron(child) or hasattr(child, "plain"):
                 setattr(parent, name, plain_form(child))
-    if not any(getattr(module, "at_once", False) for module in copied.modules()):
+    if waits_for_all(copied) is None:
         copied.chunk = None
     return copied
 
@@ -35,4 +35,4 @@ def lowered(detector: Detector) -> Detector:
 def has_state(network: nn.Module) -> bool:
     """Whether a network goes on from step to step, so that one step of it makes sense."""
     memories = [module for module in network.modules() if getattr(module, "_memories", None)]
-    return bool(memories) and not any(getattr(module, "at_once", False) for module in network.modules())
+    return bool(memories) and waits_for_all(network) is None

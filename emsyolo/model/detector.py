@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from typing import Any, Self
 
 import torch
@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from emsyolo.model.encode import Encode
 from emsyolo.model.head import Head
+from emsyolo.neuron.neuron import waits_for_all
 from emsyolo.neuron.state import State, fresh, put, take
 from emsyolo.types import HeadMaps
 
@@ -134,8 +135,8 @@ class Detector(nn.Module):
     def _read(self, frames: Tensor, read_out: Sequence[range] | None, steps: int | None = None) -> Iterator[HeadMaps]:
         x = self.encode(frames, next(self.backbone.parameters()).dtype, steps)
         ranges = self._checked(len(x), read_out)
-        if any(getattr(module, "at_once", False) for module in self.modules()):
-            yield from self._alone(x, ranges)
+        if (waiting := waits_for_all(self)) is not None:
+            yield from self._alone(x, ranges, waiting.step_weights)
         elif self.chunk is None:
             features = self._features(x)
             for span in ranges:
@@ -177,22 +178,27 @@ class Detector(nn.Module):
                     count = len(span)
                     yield self.head([total / count if count > 1 else total for total in sums[span.start]])
 
-    def _alone(self, x: Tensor, ranges: Sequence[range]) -> Iterator[HeadMaps]:
-        """For neurons that need all steps of a range together: a pass for each, in memory."""
+    def _alone(self, x: Tensor, ranges: Sequence[range], weights_of: Callable[[int], Tensor]) -> Iterator[HeadMaps]:
+        """For neurons that need all steps of a range together: a pass for each, in memory.
+
+        The head reads the mean over the steps, each weighted by what its spikes stand for.
+        """
         if any(span.start for span in ranges):
             raise ValueError(
-                f"read_out is {list(ranges)}; expected ranges from 0, since delayed neurons need all steps"
+                f"read_out is {list(ranges)}; expected ranges from 0, since these neurons wait for all steps"
             )
         if self.chunk is not None and len(x) > self.chunk:
             raise ValueError(
-                f"convert.chunk is {self.chunk}; expected at least T = {len(x)}, since delayed neurons need all "
-                "steps at once, in memory"
+                f"convert.chunk is {self.chunk}; expected at least T = {len(x)}, since these neurons wait for all "
+                "steps, in memory"
             )
         before = take(self)
         for steps in ranges:
             put(self, before)
             features = self._features(x[: steps.stop])
-            yield self.head([feature.sum(dim=0, keepdim=True) / steps.stop for feature in features])
+            weights = weights_of(steps.stop).to(features[0])
+            shares = (weights / weights.sum()).view(-1, 1, 1, 1, 1)
+            yield self.head([(shares * feature).sum(dim=0, keepdim=True) for feature in features])
 
     def _features(self, x: Tensor) -> tuple[Tensor, ...]:
         """What the head reads, per scale `[T, N, C, H, W]`; goes on from the network's memories and leaves its own."""

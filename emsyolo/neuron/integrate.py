@@ -1,4 +1,4 @@
-"""The integrate-and-fire neurons of converted networks."""
+"""The integrate-and-fire neurons of converted networks that fire as their input comes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from emsyolo.neuron.kernels import cuda, operator, reference
 from emsyolo.neuron.kernels.layout import check_potential
 from emsyolo.neuron.neuron import Spikes
 
-Rule = Literal["plain", "signed", "imbalanced", "delayed"]
+Rule = Literal["plain", "signed", "imbalanced"]
 BELOW_ZERO = -1e-6  # rounding of a sum of many float32 steps is not a potential below 0
 
 
@@ -29,51 +29,65 @@ class IF(neuron.IFNode):
 
     - `plain`: as above.
     - `signed`: a negative spike takes one back where the potential is below 0 and the neuron has fired more often than
-      it took back. Fast-SNN, Hu et al., IEEE TPAMI 2023. No latency.
+      it took back. Fast-SNN, Hu et al., IEEE TPAMI 2023. With a `slope`, of leaky ReLU, spikes of either sign stand for
+      the same, and their net number follows the sum of the currents, or, where that is below 0, `slope` times it.
     - `imbalanced`: a negative spike where the potential is at or below `-1 / slope`; it gives `1 / slope` back. For
-      leaky ReLU of that slope. Spiking-YOLO, Kim et al., AAAI 2020. No latency.
-    - `delayed`: the neuron fires only when all T steps are in, and then evenly. Accumulate then fire: SpikeConverter,
-      Liu et al., AAAI 2022. Exact where the activation has T levels; the latency is depth times T, and a call must
-      bring all T steps.
+      leaky ReLU of that slope. Spiking-YOLO, Kim et al., AAAI 2020.
+
+    None of them waits: the network answers after T steps.
 
     Args:
         scale: threshold `[C]`, > 0, in the units of the currents.
         start: potential at the start, as a share of the threshold.
         rule: of firing.
-        slope: of the leaky ReLU, for `imbalanced`.
+        slope: of the leaky ReLU; 0 of ReLU.
+        bias: current `[C]` that is added in every step; None: 0.
 
     Raises:
-        ValueError: a threshold that is not above 0, an unknown rule.
+        ValueError: a threshold that is not above 0, an unknown rule, `imbalanced` without a slope.
     """
 
     scale: Tensor
+    bias: Tensor | None
 
-    def __init__(self, scale: Tensor, start: float = 0.0, rule: Rule = "plain", slope: float = 0.1) -> None:
+    def __init__(
+        self,
+        scale: Tensor,
+        start: float = 0.0,
+        rule: Rule = "plain",
+        slope: float = 0.0,
+        bias: Tensor | None = None,
+    ) -> None:
         super().__init__(v_threshold=1.0, v_reset=None, step_mode="m")
         if rule not in get_args(Rule):
             raise ValueError(f"convert.rule is {rule!r}; expected one of {', '.join(get_args(Rule))}")
         if not (scale > 0).all():
             raise ValueError(f"a threshold is {scale.min().item()}; expected numbers > 0")
+        if rule == "imbalanced" and not slope > 0:
+            raise ValueError(f"slope is {slope}; expected that of a leaky ReLU, > 0")
         self.set_reset_value("v", start)
         self.v: Tensor | float = start
         self.register_buffer("scale", scale.detach().clone().float())
+        self.register_buffer("bias", None if bias is None else bias.detach().clone().float())
         self.start = start
         self.rule = rule
         self.slope = slope
-        self.spikes = Spikes(signed=rule in ("signed", "imbalanced"))
-        self.at_once = rule == "delayed"  # all steps must come in one call
+        self.spikes = Spikes(signed=rule != "plain")
         self.compiled = True
         self.register_memory("net", 0.0)
 
     def multi_step_forward(self, x_seq: Tensor, *args: Tensor, **kwargs: object) -> Tensor:
         """Spikes `[T, N, C, H, W]` in {-1, 0, 1} of currents `[T, N, C, H, W]`."""
         check_potential(self.v, x_seq)
-        x = x_seq.float() / self.scale.view(-1, 1, 1)
+        currents = x_seq.float() if self.bias is None else x_seq.float() + self.bias.view(-1, 1, 1)
+        x = currents / self.scale.view(-1, 1, 1)
         if not isinstance(self.v, Tensor):
             self.v = torch.full_like(x[0], self.start, memory_format=torch.contiguous_format)
             self.net = torch.zeros_like(self.v)
-        if self.rule == "delayed":
-            return self._delayed(x).to(x_seq.dtype)
+        if self.rule == "signed" and self.slope:
+            assert isinstance(self.net, Tensor)
+            spikes, self.v, self.net = self._follow(x, self.v, self.net)
+            return spikes.to(x_seq.dtype)
         negative, repay, needs_spike = self._negative()
         compiled = x.device.type == "cpu" or (x.device.type == "cuda" and cuda.available())
         steps = operator.if_steps if compiled and self.compiled else reference.if_steps
@@ -94,13 +108,15 @@ class IF(neuron.IFNode):
             return -1 / self.slope, 1 / self.slope, False
         return -math.inf, 0.0, False
 
-    def _delayed(self, x: Tensor) -> Tensor:
-        """All steps are in: the number of spikes is known, and they are spread evenly."""
-        steps = len(x)
-        number = (x.sum(dim=0) + self.v + 1e-5).floor().clamp(0, steps)  # 1e-5: rounding of the sum at a whole number
-        at = torch.arange(steps + 1, device=x.device, dtype=x.dtype).view(-1, *[1] * number.ndim)
-        fired = (at * number / steps + 1e-4).floor()
-        return fired[1:] - fired[:-1]
+    def _follow(self, x: Tensor, v: Tensor, net: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Spikes of either sign whose net number follows the leaky ReLU of what has come."""
+        spikes = []
+        for current in x:
+            total = v + net + current - self.start
+            rest = torch.where(total > 0, total, self.slope * total) + self.start - net
+            spikes.append((rest >= 1).to(x.dtype) - (rest <= BELOW_ZERO).to(x.dtype))
+            v, net = v + current - spikes[-1], net + spikes[-1]
+        return torch.stack(spikes), v, net
 
     def extra_repr(self) -> str:
         """The settings."""

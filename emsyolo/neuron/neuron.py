@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from spikingjelly.activation_based.neuron import BaseNode
-from torch import nn
+from torch import Tensor, nn
 
 from emsyolo.neuron.packed import Packed
 
@@ -72,6 +72,23 @@ def plain_form(module: nn.Module) -> nn.Module:
     if isinstance(copied, BaseNode):
         copied.backend = "torch"
     return copied
+
+
+class Waiting(Protocol):
+    """A neuron that fires when all steps are in, which must come in one call (`at_once`)."""
+
+    at_once: bool
+
+    def step_weights(self, steps: int) -> Tensor:
+        """What a spike of each step stands for, `[T]`."""
+
+    def wait(self, steps: int) -> int:
+        """How many steps it waits before it fires, of T."""
+
+
+def waits_for_all(network: nn.Module) -> Waiting | None:
+    """The first neuron of a network that waits for all steps; None: there is none."""
+    return next((cast(Waiting, module) for module in network.modules() if getattr(module, "at_once", False)), None)
 
 
 def packed_spikes(module: nn.Module) -> Packed | None:

@@ -101,15 +101,17 @@ def sweep_table(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Table
 def by_time_table(by_time: Mapping[int, Mapping[str, Any]], ann: Mapping[str, Any]) -> Table:
     """What a network reaches at every T, and the ANN that it was converted from, if it was."""
     table = Table(title="By time steps", box=box.SIMPLE_HEAD, title_justify="left")
-    for heading in ("T", "mAP", "mAP50", "mAP75", "firing rate", "energy, mJ", "of the ANN's"):
+    for heading in ("T", "latency, steps", "mAP", "mAP50", "mAP75", "firing rate", "energy, mJ", "of the ANN's"):
         table.add_column(heading, justify="right")
     for t, value in by_time.items():
         scores = [decimal(value[key]) for key in ("mAP", "mAP50", "mAP75")]
         cost = value.get("energy", {})
         figures = percent(value.get("firing_rate")), decimal(cost.get("snn_mJ")), decimal(cost.get("ratio"))
-        table.add_row(str(t), *scores, *figures)
+        table.add_row(str(t), str(value["latency_steps"]), *scores, *figures)
     if ann:
-        table.add_row("ANN", *(decimal(ann[key]) for key in ("mAP", "mAP50", "mAP75")), NOTHING, NOTHING, NOTHING)
+        table.add_row(
+            "ANN", NOTHING, *(decimal(ann[key]) for key in ("mAP", "mAP50", "mAP75")), NOTHING, NOTHING, NOTHING
+        )
     return table
 
 

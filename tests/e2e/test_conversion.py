@@ -61,8 +61,19 @@ def test_one_pass_reads_out_at_every_time(script: Run, tmp_path: Path) -> None:
            f"out={tmp_path / 'spiking'}", *SMALL)  # fmt: skip
     assert (tmp_path / "spiking.safetensors").exists()
 
-    script("evaluate.py", "model=spiking_yolov3_fc", "T=16", "convert=delayed", *SMALL)
-    assert json.loads((newest(runs) / "metrics.json").read_text())["convert"]["rule"] == "delayed"
+    for rule, steps in (("delayed", 16), ("radix", 4)):
+        more = ["convert.tune_epochs=1"] if rule == "radix" else []
+        script("evaluate.py", "model=spiking_yolov3_fc", f"T={steps}", f"convert={rule}", *more, *SMALL)
+        metrics = json.loads((newest(runs) / "metrics.json").read_text())
+        assert (metrics["convert"]["rule"], list(metrics["by_T"])) == (rule, [str(steps)])
+        assert metrics["latency_steps"] == steps + 16 * steps  # of the longest way through the network
+        assert {one["levels"] for one in metrics["layers"]} == {1, None}
+        converted = newest(runs) / "converted.safetensors"
+        script("evaluate.py", f"checkpoint={converted}", "dataset.limit=8", "dataset.eval_batch_size=4")
+        again = json.loads((newest(runs) / "metrics.json").read_text())
+        for key in ("mAP", "mAP50", "firing_rate", "layers", "energy", "latency_steps"):
+            assert again[key] == metrics[key], key
+        script("export.py", f"checkpoint={converted}", f"out={tmp_path / rule}.onnx", "dataset.limit=8")
     done = script("evaluate.py", "model=spiking_yolov3_fc", "T=[1,4]", *SMALL, ok=False)
     assert done.returncode == 1
     assert "T=[1, 4]: expected a number; for several type T=4 read_out=[1, 4]" in done.stdout + done.stderr

@@ -7,9 +7,8 @@ import torch
 
 from emsyolo.app.build import build_detector
 from emsyolo.app.passes import ANN, Direct, Simulated, read_out_times
-from emsyolo.convert.converter import Conversion, convert
+from emsyolo.convert.converter import Conversion, Rule, convert
 from emsyolo.evaluator.activity import Activity
-from emsyolo.neuron.integrate import Rule
 
 
 def simulated(times: list[int], rule: Rule) -> dict[int, Activity]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,11 +12,12 @@ from torch import Tensor, nn
 
 from emsyolo.app import build_detector
 from emsyolo.convert import calibrate as calibration
-from emsyolo.convert.converter import Conversion, convert
+from emsyolo.convert.converter import Conversion, Rule, convert
 from emsyolo.convert.pool import AccumulatedMaxPool
 from emsyolo.layer.multistep import MultiStep
 from emsyolo.model.detector import Detector
-from emsyolo.neuron.integrate import IF, Rule
+from emsyolo.neuron.accumulate import AccumulateFire
+from emsyolo.neuron.integrate import IF
 from emsyolo.neuron.quantised import Quantised
 
 MODELS = ["spiking_yolov3", "spiking_yolov3_fc", "spiking_yolo", "ann_small", "ann_small by concatenation"]
@@ -118,6 +120,54 @@ def test_maps_approach_those_of_the_ann_as_one_over_time(model: str) -> None:
         assert 2 < error[early] / error[late] < 8  # 4 is the law
 
 
+@pytest.mark.parametrize("model", ["spiking_yolov3", "spiking_yolo", "ann_small", "ann_small by concatenation"])
+@pytest.mark.parametrize("rule", ["delayed", "radix"])
+def test_maps_approach_those_of_the_ann_as_one_over_the_levels(model: str, rule: Rule) -> None:
+    detector = trained_like(model)
+    with torch.no_grad():
+        truth = detector(frames()).maps
+    error = {}
+    for steps in (3, 5, 7) if rule == "radix" else (7, 31, 127):
+        settings = Conversion(rule=rule, T=steps, normalise="max", chunk=127)
+        spiking = convert(detector, lambda: [frames()], settings)
+        ((_, maps),) = simulate(spiking, frames(), [steps], chunk=127)
+        error[settings.own_levels] = max(float((a - b).abs().mean()) for a, b in zip(maps.maps, truth, strict=True))
+    for early, late in ((7, 31), (31, 127)):
+        assert 2 < error[early] / error[late] < 8  # 4 is the law
+
+
+def test_radix_is_delayed_at_as_many_steps_as_it_has_levels() -> None:
+    detector = trained_like("spiking_yolo")
+    both = []
+    for rule, steps in (("radix", 4), ("delayed", 15)):
+        settings = Conversion(rule=rule, T=steps, normalise="mean_square")  # type: ignore[arg-type]
+        both.append(next(simulate(convert(detector, lambda: [frames()], settings), frames(), [steps]))[1])
+    for one, other in zip(both[0].maps, both[1].maps, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "more"), [("spiking_yolo", {"correct_biases": True}), ("ann_small", {"tune_epochs": 20})]
+)
+def test_biases_are_corrected_and_scales_tuned_without_labels(model: str, more: dict[str, Any]) -> None:
+    detector = trained_like(model)
+    images = [frames(seed) for seed in (1, 2)]
+    with torch.no_grad():
+        truth = [detector(x).maps for x in images]
+
+    def error(**more: Any) -> float:
+        spiking = convert(detector, lambda: images, Conversion(rule="radix", T=3, normalise="mean_square", **more))
+        spiking.T = 3
+        with torch.no_grad():
+            found = [spiking(x).maps for x in images]
+        pairs = [pair for x, y in zip(found, truth, strict=True) for pair in zip(x, y, strict=True)]
+        return sum(float((one - other).square().mean()) for one, other in pairs)
+
+    assert error(**more) < error()
+    with pytest.raises(ValueError, match=r"with convert\.rule='plain', delay=None; expected delayed or radix"):
+        Conversion(**more)
+
+
 def test_one_pass_equals_a_pass_for_every_time_and_any_chunk() -> None:
     spiking = convert(trained_like("spiking_yolov3_fc"), lambda: [frames()])
     together = dict(simulate(spiking, frames(), [3, 7, 20], chunk=4))
@@ -151,7 +201,7 @@ def test_delayed_neurons_take_all_steps_of_a_time_or_refuse() -> None:
     x = frames()[:, :1, :, :32, :32]
     spiking = convert(trained_like("spiking_yolov3"), lambda: [x], Conversion(rule="delayed"))
     assert [t for t, _ in simulate(spiking, x, [4, 16], chunk=16)] == [4, 16]
-    with pytest.raises(ValueError, match=r"convert\.chunk is 16; expected at least T = 2048, since delayed neurons"):
+    with pytest.raises(ValueError, match=r"convert\.chunk is 16; expected at least T = 2048, since these neurons wait"):
         list(simulate(spiking, x, [4, 2048], chunk=16))
 
 
@@ -184,9 +234,10 @@ def test_rules_go_with_their_activations() -> None:
             one for one in convert(leaky, lambda: [frames()], Conversion(rule=rule)).modules() if isinstance(one, IF)
         ]
         assert {(one.rule, one.slope) for one in nodes} == {("imbalanced", 0.1)}
-    for rule in ("signed", "delayed"):
-        with pytest.raises(ValueError, match=rf"convert\.rule is '{rule}' and backbone\.layers\.0\.2 is leaky ReLU"):
-            convert(leaky, lambda: [frames()], Conversion(rule=rule))
+    for rule in ("delayed", "radix"):
+        waiting = convert(leaky, lambda: [frames()], Conversion(rule=rule, T=4))
+        slopes = {(one.slope, one.start) for one in waiting.modules() if isinstance(one, AccumulateFire)}
+        assert slopes == {(0.1, 0.5)}
     for model, kind in (("spiking_yolov3", "ReLU"), ("spiking_yolov3_fc", "Quantised")):
         with pytest.raises(ValueError, match=rf"convert\.rule is 'imbalanced' and backbone\.fine\.0\.2 is {kind}"):
             convert(trained_like(model), lambda: [frames()], Conversion(rule="imbalanced"))

@@ -7,24 +7,21 @@ import torch
 from convert_data import frames, simulate, trained_like
 from torch import Tensor, nn
 
-from emsyolo.convert.converter import Conversion, convert
+from emsyolo.convert.converter import Conversion, Rule, convert
 from emsyolo.convert.error import layer_errors, parts
-from emsyolo.neuron.integrate import IF, Rule
+from emsyolo.neuron.integrate import IF
 from emsyolo.neuron.quantised import Quantised
 
 
-def node(rule: Rule = "plain", start: float = 0.0, scale: float = 1.0) -> IF:
-    return IF(torch.tensor([scale]), start, rule)
-
-
-def test_delayed_neurons_have_no_error_of_their_own_where_the_levels_are_the_steps() -> None:
+@pytest.mark.parametrize(("rule", "steps"), [("delayed", 16), ("delayed", 20), ("radix", 5), ("radix", 8)])
+def test_waiting_neurons_with_levels_enough_are_the_quantised_network(rule: Rule, steps: int) -> None:
     detector = trained_like("spiking_yolov3_fc")
-    levels = next(one.levels for one in detector.modules() if isinstance(one, Quantised))
-    rules: tuple[Rule, ...] = ("delayed", "plain")
-    delayed, plain = (convert(detector, lambda: [frames()], Conversion(rule=rule)) for rule in rules)
+    assert {one.levels for one in detector.modules() if isinstance(one, Quantised)} == {16}
+    waiting = convert(detector, lambda: [frames()], Conversion(rule=rule, T=steps, chunk=20))
     # But for currents that lie on a step within rounding: one neuron in ten thousand, off by one step.
-    assert all(one.total < 1e-3 for one in layer_errors(delayed, detector, [frames()], levels))
-    assert layer_errors(plain, detector, [frames()], levels)[-1].total > 1e-2
+    assert all(one.total < 1e-3 for one in layer_errors(waiting, detector, [frames()], steps))
+    plain = convert(detector, lambda: [frames()])
+    assert layer_errors(plain, detector, [frames()], steps)[-1].total > 1e-2
 
 
 def test_parts_of_the_error_by_hand() -> None:
@@ -41,12 +38,33 @@ def test_parts_of_the_error_below_zero_by_hand() -> None:
     # Slope 1/2, T = 4: a negative spike at -2. -0.8 comes to -3.2, past -2 once; -3 to -12, past -2 six times.
     z, rate = torch.tensor([-0.8, -3.0, 0.6]), torch.tensor([-0.25, -1.0, 0.25])
     leaky = nn.LeakyReLU(0.5)
-    clipping, grid, unevenness = parts(z, rate, leaky, 4, 0.0, 0.5)
+    clipping, grid, unevenness = parts(z, rate, leaky, 4, 0.0, 0.5, imbalanced=True)
     torch.testing.assert_close(clipping, torch.tensor([0.0, 0.5, 0.0]))
     torch.testing.assert_close(grid, torch.tensor([0.15, 0.0, -0.1]))
     torch.testing.assert_close(unevenness, torch.tensor([0.0, 0.0, -0.25]))
     # A start of 1/2: -2.7 still lies past -2 once, -1.9 (from z = -0.6) does not.
-    assert parts(torch.tensor([-0.6]), torch.tensor([0.0]), leaky, 4, 0.5, 0.5)[1].item() == pytest.approx(0.3)
+    _, grid, _ = parts(torch.tensor([-0.6]), torch.tensor([0.0]), leaky, 4, 0.5, 0.5, imbalanced=True)
+    assert grid.item() == pytest.approx(0.3)
+
+
+def test_parts_of_signed_spikes_by_hand() -> None:
+    # Slope 1/2, L = 4, rounded: -0.8 comes to -1.6 levels, so two negative ones; -3 is clipped at four.
+    z, rate = torch.tensor([-0.8, -3.0, 0.6]), torch.tensor([-0.25, -1.0, 0.5])
+    clipping, grid, unevenness = parts(z, rate, nn.LeakyReLU(0.5), 4, 0.5, 0.5)
+    torch.testing.assert_close(clipping, torch.tensor([0.0, 0.5, 0.0]))
+    torch.testing.assert_close(grid, torch.tensor([-0.1, 0.0, -0.1]))
+    torch.testing.assert_close(unevenness, torch.tensor([0.25, 0.0, 0.0]))
+
+
+@pytest.mark.parametrize("rule", ["signed", "delayed", "radix"])
+@pytest.mark.parametrize("model", ["spiking_yolov3", "spiking_yolo"])
+def test_even_currents_are_not_uneven_for_the_first_neuron(rule: Rule, model: str) -> None:
+    detector = trained_like(model)
+    settings = Conversion(rule=rule, T=5, normalise="max")
+    first = layer_errors(convert(detector, lambda: [frames()], settings), detector, [frames()], 5)[0]
+    # The image comes evenly; but for currents that lie on a step within rounding.
+    assert first.unevenness < (2e-3 if rule == "signed" else 1e-5)
+    assert first.total == pytest.approx(first.quantisation, rel=1e-3)
 
 
 @pytest.mark.parametrize("start", [0.0, 0.5, 1.0])
@@ -55,7 +73,7 @@ def test_even_currents_are_not_uneven_for_the_imbalanced_neuron(start: float) ->
     for steps in (1, 7, 30):
         neuron = IF(torch.ones(1), start, "imbalanced", 0.1)
         rate = neuron(z.view(1, 1, 1, 1, -1).repeat(steps, 1, 1, 1, 1)).mean(dim=0).flatten()
-        _, _, unevenness = parts(z, rate, nn.LeakyReLU(0.1), steps, start, 0.1)
+        _, _, unevenness = parts(z, rate, nn.LeakyReLU(0.1), steps, start, 0.1, imbalanced=True)
         assert unevenness.abs().max() < 1e-6
 
 
@@ -97,7 +115,7 @@ def test_report_is_the_error_of_a_layer_on_the_input_that_it_had(model: str) -> 
         z = convolution(fed / steps)
     error = sent / steps - detector.get_submodule(name)(z) / scale
     slope = 0.1 if model == "spiking_yolo" else 0.0
-    split = parts(z / scale, sent / steps, detector.get_submodule(name), steps, 0.0, slope)
+    split = parts(z / scale, sent / steps, detector.get_submodule(name), steps, 0.0, slope, imbalanced=slope > 0)
     torch.testing.assert_close(split[0] + split[1] + split[2], error)
     found = errors[name]
     assert found.total == pytest.approx(error.square().mean().sqrt().item(), rel=1e-4)

@@ -42,16 +42,17 @@ def test_signed_neuron_takes_back_what_came_too_early() -> None:
     assert drive(node("signed"), [-1.0, -1.0, 1.0]) == [0, 0, 0]  # nothing to take back
 
 
-def test_delayed_neuron_does_not_see_the_order() -> None:
-    for currents in ([1.0, 1.0, 1.0, -1.0, 0.0, 0.0], [-1.0, 0.0, 1.0, 0.0, 1.0, 1.0]):
-        spikes = drive(node("delayed"), currents)
-        assert sum(spikes) == 2
-        assert set(spikes) == {0, 1}
+def test_signed_neuron_follows_leaky_relu() -> None:
+    leaky = IF(torch.tensor([1.0]), 0.5, "signed", 0.5)
+    assert drive(leaky, [-1.0, -1.0, -1.0, -1.0]) == [0, -1, 0, -1]  # half of the sums: -0.5, -1, -1.5, -2, rounded
+    assert drive(leaky, [-2.0, -2.0, 3.0, 2.0]) == [-1, -1, 1, 1]  # -1, -2, -0.5, 1; a spike a step
+    for z in (-0.8, -0.3, 0.2, 0.7):
+        assert sum(drive(leaky, [z] * 200)) / 200 == pytest.approx(z if z > 0 else 0.5 * z, abs=1 / 200)
 
 
 def test_imbalanced_neuron_is_leaky_relu_in_the_mean() -> None:
     for z in (-0.8, -0.3, 0.2, 0.7):
-        spikes = drive(node("imbalanced"), [z] * 2000)
+        spikes = drive(IF(torch.tensor([1.0]), 0.0, "imbalanced", 0.1), [z] * 2000)
         assert sum(spikes) / 2000 == pytest.approx(z if z > 0 else 0.1 * z, abs=2e-3)
 
 

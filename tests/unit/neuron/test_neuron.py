@@ -10,6 +10,7 @@ from torch import nn
 
 from emsyolo.app import build_detector
 from emsyolo.evaluator.activity import ActivityMeter
+from emsyolo.neuron.accumulate import AccumulateFire
 from emsyolo.neuron.integrate import IF
 from emsyolo.neuron.lif import LIF
 from emsyolo.neuron.neuron import Spikes, check_neuron, is_neuron, plain_form, spikes_of
@@ -21,9 +22,10 @@ ONE = torch.ones(1)
 DECLARED = [
     (LIF(), Spikes()),
     (IF(ONE), Spikes()),
-    (IF(ONE, rule="delayed"), Spikes()),
+    (AccumulateFire(ONE), Spikes()),
+    (AccumulateFire(ONE, slope=0.1), Spikes(signed=True)),
     (IF(ONE, rule="signed"), Spikes(signed=True)),
-    (IF(ONE, rule="imbalanced"), Spikes(signed=True)),
+    (IF(ONE, rule="imbalanced", slope=0.1), Spikes(signed=True)),
     (ReLU(), None),
     (LeakyReLU(), None),
     (Quantised(), None),

@@ -112,14 +112,15 @@ def is_conventional(detector: nn.Module) -> bool:
 def convert(
     detector: Detector, batches: Callable[[], Iterable[Tensor]], settings: Conversion | None = None
 ) -> Detector:
-    """A spiking detector that computes, as T grows, what a conventional one computes; of leaky ReLU nearly.
+    """A spiking detector that computes, as T grows, what a conventional one computes.
 
-    Normalisation is folded; every activation becomes an IF neuron that sends 0 or 1 (or -1), its threshold the scale of
-    its channel; what a spike stands for, that scale, is taken into the weights of the convolutions that it feeds, so
+    Normalisation is folded; every activation becomes a neuron that sends 0 or 1 (or -1), its threshold the scale of its
+    channel; what a spike stands for, that scale, is taken into the weights of the convolutions that it feeds, so
     that each input channel of a concatenation carries its own: W~[i,j] = W[i,j] lambda[i], the threshold lambda[j] in
     place of a division by it. Ming and Li, 2024, (15). Max-pooling is replaced by `AccumulatedMaxPool`. The maps are
-    read out as the mean of their input current. The error falls as 1/T, but for neurons of leaky ReLU whose currents
-    swing so far that they send spikes of both signs: a negative one gives back more than a positive one takes.
+    read out as the mean of their input current. The error falls as 1/T (of radix spikes, as 1/2^T), but for imbalanced
+    neurons whose currents swing so far that they send spikes of both signs: a negative one gives back more than a
+    positive one takes.
 
     Args:
         detector: trained; is left untouched.

@@ -12,6 +12,7 @@ import yaml
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from emsyolo.report.price import accuracy_by_price, has_prices
 from emsyolo.report.sweep import side_by_side, sweep_summary
 from emsyolo.report.table import show, sweep_table
 
@@ -24,7 +25,10 @@ class SweepSummary(Callback):
     """A Hydra callback; it reads the runs' files, so that it serves any launcher."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Write `sweep.png`, `sweep.csv`, `sweep.json` and, of up to six runs, `detections.png`; print the table."""
+        """Write `sweep.png`, `sweep.csv`, `sweep.json`, of up to six runs `detections.png`, and print the table.
+
+        Where runs answer after different numbers of steps, also `prices.png`.
+        """
         folder = Path(config.hydra.sweep.dir)
         # A sweep over models or data sets lies in several folders of the same time.
         runs = sorted(folder.parents[2].glob(f"*/*/{folder.name}/*/overrides.yaml"), key=_number)
@@ -54,6 +58,8 @@ class SweepSummary(Callback):
                 log.error("failed: %s: %s", row["folder"], row["failed"])
         if done:
             sweep_summary(folder / "sweep.png", done, keys)
+        if has_prices(done):
+            accuracy_by_price(folder / "prices.png", done, keys)
         sheets = {", ".join(f"{key}={row[key]}" for key in keys): Path(row["folder"]) / SHEET for row in done}
         sheets = {title: path for title, path in sheets.items() if path.exists()}
         if 1 < len(sheets) <= SHEETS:

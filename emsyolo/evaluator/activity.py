@@ -55,25 +55,28 @@ class Activity:
 
     Attributes:
         firing_rate: spikes per neuron and step over all spiking layers; None: there are none.
+        spikes: of all neurons over all steps; a 3 counts three times, a -1 once.
         layers: the convolutions, in the order of their first run.
     """
 
     firing_rate: float | None
+    spikes: float | None
     layers: list[ConvActivity]
 
     def report(self, *, mac_pj: float = 4.6, ac_pj: float = 0.9) -> dict[str, Any]:
-        """The part of metrics.json on activity: `firing_rate`, `layers`, `impure`, `energy`.
+        """The part of metrics.json on activity: `firing_rate`, `spikes_per_image`, `layers`, `impure`, `energy`.
 
         Args:
             mac_pj: energy of a multiply-accumulate, pJ.
             ac_pj: energy of an accumulate, pJ.
 
         Returns:
-            `firing_rate`; `layers`: a row per convolution, of `COLUMNS`; `impure`: `name` and `macs` of those that are
-            not binary; `energy`: as `energy` gives it. Operations and energy are per image.
+            `firing_rate`; `spikes_per_image`; `layers`: a row per convolution, of `COLUMNS`; `impure`: `name` and
+            `macs` of those that are not binary; `energy`: as `energy` gives it. Operations and energy are per image.
         """
         return {
             "firing_rate": self.firing_rate,
+            "spikes_per_image": self.spikes,
             "layers": [{column: getattr(layer, column) for column in COLUMNS} for layer in self.layers],
             "impure": [{"name": layer.name, "macs": layer.macs} for layer in self.layers if not layer.binary],
             "energy": energy(self.layers, mac_pj=mac_pj, ac_pj=ac_pj),
@@ -213,7 +216,9 @@ class ActivityMeter:
         outputs = sum(count.elements for count in self._neurons.values())
         spikes = sum(int(count.spikes) for count in self._neurons.values())
         layers = [self._layer(name, count) for name, count in self._convolutions.items()]
-        return Activity(spikes / outputs if outputs else None, layers)
+        if not outputs:
+            return Activity(None, None, layers)
+        return Activity(spikes / outputs, spikes / self.images, layers)
 
     def report(self, mac_pj: float = 4.6, ac_pj: float = 0.9) -> dict[str, Any]:
         """`Activity.report` of what the network did."""
@@ -290,9 +295,12 @@ def until(meters: Mapping[int, ActivityMeter], *, maps: Collection[str], alone: 
     if alone:
         return dict(zip(times, stretches, strict=True))
     steps = [t - before for before, t in pairwise((0, *times))]
-    spikes = accumulate((stretch.firing_rate or 0.0) * count for stretch, count in zip(stretches, steps, strict=True))
+    rates = accumulate((stretch.firing_rate or 0.0) * count for stretch, count in zip(stretches, steps, strict=True))
+    spikes = accumulate(stretch.spikes or 0.0 for stretch in stretches)
     layers = accumulate((stretch.layers for stretch in stretches), lambda before, after: _joined(before, after, maps))
-    return {t: Activity(total / t, found) for t, total, found in zip(times, spikes, layers, strict=True)}
+    return {
+        t: Activity(rate / t, sent, found) for t, rate, sent, found in zip(times, rates, spikes, layers, strict=True)
+    }
 
 
 def _once_per_image(activity: Activity, maps: Collection[str], *, first: bool) -> Activity:

@@ -46,6 +46,7 @@ def test_convolution_of_three_spikes() -> None:
     # 9 weights at each of 20 places; 3 of 20 inputs are ones.
     assert meter.report() == {
         "firing_rate": None,
+        "spikes_per_image": None,
         "layers": [
             {
                 "name": "0",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -22,6 +21,7 @@ from emsyolo.convert import calibrate as calibration
 from emsyolo.convert.fold import CONVOLUTIONS, fold_normalisation
 from emsyolo.convert.pool import AccumulatedMaxPool
 from emsyolo.convert.rounded import Rounded, channel_means, correct_biases, tune
+from emsyolo.convert.wiring import replace_module, scale_weights
 from emsyolo.model.detector import Detector
 from emsyolo.neuron import integrate
 from emsyolo.neuron.accumulate import AccumulateFire, levels_of
@@ -34,7 +34,6 @@ Rule = Literal["plain", "signed", "imbalanced", "delayed", "radix"]
 CODES: dict[str, Any] = {"delayed": "even", "radix": "radix"}  # of the neurons that accumulate first
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, Quantised)
 LINEAR = (nn.Identity, nn.Upsample, nn.AvgPool2d, nn.ZeroPad2d, nn.ReplicationPad2d, nn.Dropout, nn.Dropout2d)
-TOLERANCE = 1e-4  # of a map that should be constant, relative
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ def convert(
     if settings.correct_biases or settings.tune_epochs:
         scales, biases = _learnt(spiking, activations, scales, list(batches()), settings)
     frames = next(iter(batches()))[:, :1]
-    _scale_weights(spiking, activations, scales, frames)
+    scale_weights(spiking, activations, scales, frames)
     _make_spiking(spiking, activations, scales, biases, settings)
     return spiking
 
@@ -175,7 +174,7 @@ def _learnt(
         module = activations[name]
         own, top = _start(module, settings), _top(module, settings)
         nodes[name] = Rounded(scales[name], own, settings.own_levels, _slope(module), top).to(frames[0].device)
-        _replace(network, name, nodes[name])
+        replace_module(network, name, nodes[name])
     if settings.correct_biases:
         correct_biases(network, nodes, truth, frames)
     if settings.tune_epochs:
@@ -251,10 +250,10 @@ def _make_spiking(
             )
         else:
             neuron = integrate.IF(scales[name], start, rule, slope, bias)
-        _replace(network, name, neuron)
+        replace_module(network, name, neuron)
     for name, module in list(network.named_modules()):
         if isinstance(module, nn.MaxPool2d):
-            _replace(network, name, AccumulatedMaxPool(module, CODES.get(settings.rule, "even")))
+            replace_module(network, name, AccumulatedMaxPool(module, CODES.get(settings.rule, "even")))
     network.chunk = settings.chunk
 
 
@@ -316,96 +315,3 @@ def _refuse(network: nn.Module) -> None:
             f"cannot convert {shortlist(unknown)}; expected ReLU, leaky ReLU or quantised activations, convolutions, "
             "normalisation after them, max-pooling and linear layers"
         )
-
-
-class _Constant(nn.Module):
-    """Stands for an activation: its scale everywhere, times a factor."""
-
-    scale: Tensor
-
-    def __init__(self, scale: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("scale", scale)
-        self.factor = 1.0
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (self.factor * self.scale.to(x.dtype).view(-1, 1, 1)).expand_as(x)
-
-
-def _scale_weights(
-    network: Detector, activations: dict[str, nn.Module], scales: dict[str, Tensor], frames: Tensor
-) -> None:
-    """Multiply each convolution's input weights by the threshold of the neuron that feeds the channel.
-
-    The wiring is found by probing with a black image. In the first pass every neuron gives its threshold as a constant
-    and every convolution 0, so that a convolution sees which threshold reaches which of its channels, through whatever
-    lies between, and 0 where zeros are padded. In the second pass each constant is multiplied by a random factor of its
-    own and convolutions give infinity: a channel that mixes several neurons, or spikes and currents, is then not the
-    first pass times one of the factors, and is refused. Channels that the image or currents feed are 0 in the first
-    pass, and stay as they are.
-    """
-    constants = {name: _Constant(scales[name]) for name in activations}
-    for name, constant in constants.items():
-        _replace(network, name, constant)
-    convolutions = {name: module for name, module in network.named_modules() if isinstance(module, CONVOLUTIONS)}
-    seen: dict[str, list[Tensor]] = {name: [] for name in convolutions}
-    current = 0.0
-
-    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
-        def note(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            seen[name].append(args[0].detach().movedim(-3, 0).flatten(1))
-            return torch.full_like(output, current)
-
-        return note
-
-    handles = [module.register_forward_hook(keep(name)) for name, module in convolutions.items()]
-    factors = 2 + torch.rand(len(constants), generator=torch.Generator().manual_seed(0)).to(frames.device)
-    with torch.inference_mode():
-        network(torch.zeros_like(frames))
-        for constant, factor in zip(constants.values(), factors.tolist(), strict=True):
-            constant.factor = factor
-        current = math.inf
-        network(torch.zeros_like(frames))
-    for handle in handles:
-        handle.remove()
-    with torch.no_grad():
-        for name, convolution in convolutions.items():
-            once, again = seen[name]
-            scale = _stood_for(name, once, again, factors)
-            if isinstance(convolution, nn.ConvTranspose2d):
-                per_weight = scale.view(-1, 1)
-            else:  # an output channel reads the inputs of its group
-                groups = convolution.groups
-                per_weight = scale.view(groups, -1).repeat_interleave(convolution.out_channels // groups, dim=0)
-            convolution.weight.mul_(per_weight[:, :, None, None])
-
-
-def _stood_for(name: str, once: Tensor, again: Tensor, factors: Tensor) -> Tensor:
-    """What a spike of each input channel stands for, `[C]`, from the inputs `[C, values]` of both runs; else 1.
-
-    Where the first is 0, zeros were padded.
-    """
-    spikes = once > 0
-    fed = spikes.any(dim=1)
-
-    def ends(x: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.where(spikes, x, math.inf).amin(dim=1), torch.where(spikes, x, -math.inf).amax(dim=1)
-
-    ratios = torch.stack(ends(again / once))[:, fed, None]
-    one_neuron = (ratios - factors).abs().amax(dim=0) <= TOLERANCE  # [C, factors]
-    if not one_neuron.any(dim=-1).all():
-        raise ValueError(
-            f"cannot convert {name}: the spikes of several layers, or spikes and currents, are added in its input"
-        )
-    least, most = ends(once)
-    if ((most - least)[fed] > TOLERANCE * most[fed]).any():
-        raise ValueError(
-            f"cannot convert {name}: in its input a spike counts less at the border, where an average pads zeros; "
-            "expected count_include_pad=False"
-        )
-    return torch.where(fed, most, 1.0)
-
-
-def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, last = name.rpartition(".")
-    setattr(network.get_submodule(parent), last, module)

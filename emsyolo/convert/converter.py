@@ -271,20 +271,17 @@ def _start(activation: nn.Module, settings: Conversion) -> float:
 
 
 def _levels_share(activation: Quantised, settings: Conversion) -> float:
-    """What all levels of a neuron stand for, as a share of the activation's scale.
+    """What all levels of a neuron stand for, in scales of the activation.
 
-    Not 1 where levels of the neuron then are levels of the activation: with as many or more of them nothing is lost,
-    with fewer at most what lies in the last tenth.
+    More than 1 where the neuron has more levels than the activation: then those of the activation are levels of the
+    neuron, and nothing is lost. With fewer, to round anew costs less than to leave out the last ones.
     """
-    if settings.rule not in CODES:
-        return 1.0
-    share = max(1, round(activation.levels / settings.own_levels)) * settings.own_levels / activation.levels
-    return share if share > 0.9 else 1.0
+    return max(1.0, settings.own_levels / activation.levels) if settings.rule in CODES else 1.0
 
 
 def _top(activation: nn.Module, settings: Conversion) -> float:
     """The share of its levels at which a neuron is clipped, where those stand for more than the activation's scale."""
-    return min(1.0, 1 / _levels_share(activation, settings)) if isinstance(activation, Quantised) else 1.0
+    return 1 / _levels_share(activation, settings) if isinstance(activation, Quantised) else 1.0
 
 
 def _rule(name: str, activation: nn.Module, rule: Rule) -> Any:

@@ -73,5 +73,7 @@ def test_the_innermost_error_is_said_in_one_line() -> None:
 def test_a_group_has_no_null(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         check_words(["convert=null"])
-    assert "convert=null: expected an option of this group: delayed, none, plain, radix, signed" in capsys.readouterr().err
+    assert (
+        "convert=null: expected an option of this group: delayed, none, plain, radix, signed" in capsys.readouterr().err
+    )
     check_words(["weights=null", "convert=none"])

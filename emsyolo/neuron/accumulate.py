@@ -120,8 +120,7 @@ class AccumulateFire(base.MemoryModule):
         if self.delay is not None and self.delay < len(x) - 1:
             spikes = self._as_it_comes(charges, weights)
         else:
-            most = round(self.top * levels_of(self.code, len(x)))
-            number = self._levels(charges.sum(dim=0)).clamp(-most if self.slope else 0, most)
+            number = self._levels(charges.sum(dim=0), len(x))
             spikes = self._digits(number, weights) if self.code == "radix" else self._spread(number, len(x))
         return spikes.to(x.dtype)
 
@@ -129,10 +128,11 @@ class AccumulateFire(base.MemoryModule):
         """A copy: it is in torch's operators."""
         return copy.deepcopy(self)
 
-    def _levels(self, charge: Tensor) -> Tensor:
-        """The number of levels, not clipped."""
+    def _levels(self, charge: Tensor, steps: int) -> Tensor:
+        """The number of levels that is to be sent for a sum of currents."""
+        most = round(self.top * levels_of(self.code, steps))
         total = torch.where(charge > 0, charge, self.slope * charge) if self.slope else charge
-        return (total + self.start + ROUNDING).floor()
+        return (total + self.start + ROUNDING).floor().clamp(-most if self.slope else 0, most)
 
     @staticmethod
     def _spread(number: Tensor, steps: int) -> Tensor:
@@ -152,7 +152,7 @@ class AccumulateFire(base.MemoryModule):
         sent = torch.zeros_like(sums[0])
         spikes = torch.zeros_like(sums)
         for step, weight in enumerate(weights):
-            rest = self._levels(sums[min(step + self.delay, len(sums) - 1)]) - sent
+            rest = self._levels(sums[min(step + self.delay, len(sums) - 1)], len(sums)) - sent
             fired = (rest >= weight).to(sums.dtype)
             if self.slope:
                 fired -= (rest <= -weight).to(sums.dtype)

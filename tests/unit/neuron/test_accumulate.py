@@ -96,6 +96,12 @@ def test_without_delay_a_spike_knows_only_what_has_come() -> None:
     assert drive(AccumulateFire(ONE, code="radix", delay=0), [0.0, 1.0, 1.0, 3.0]) == [0, 1, 1, 1]  # too late for 9
 
 
+def test_an_early_neuron_is_clipped_where_its_activation_is() -> None:
+    for delay in (0, 1, None):
+        neuron = AccumulateFire(ONE, code="radix", delay=delay, top=4 / 15)
+        assert drive(neuron, [3.0, 3.0, 3.0, 3.0]) == [0, 1, 0, 0]
+
+
 def test_a_bias_is_a_current_of_every_step() -> None:
     x = torch.randn(4, 1, 2, 3, 3, generator=torch.Generator().manual_seed(0))
     bias = torch.tensor([0.3, -0.2])

@@ -164,19 +164,12 @@ def _by_time(
         return {}
     scores = {t: {key: row[key] for key in SCORES} for t, row in ((t, e.compute()) for t, e in evaluators.items())}
     errors = passes.map_errors()
+    counted = ("firing_rate", "spikes_per_image", "energy") if len(activities) == len(passes.times) else ()
     by_time = {}
     for t in passes.times:
-        more = (
-            {key: activities[t][key] for key in ("firing_rate", "energy")}
-            if len(activities) == len(passes.times)
-            else {}
-        )
-        by_time[t] = {
-            **scores[t],
-            "latency_steps": passes.latency(t),
-            **more,
-            **({"map_error": errors[t]} if t in errors else {}),
-        }
+        by_time[t] = {**scores[t], "latency_steps": passes.latency(t)}
+        by_time[t] |= {key: activities[t][key] for key in counted}
+        by_time[t] |= {"map_error": errors[t]} if t in errors else {}
     found: dict[str, Any] = {"by_T": {str(t): row for t, row in by_time.items()}}
     if passes.reference:
         found["ann"] = scores[ANN]

@@ -44,21 +44,17 @@ def accuracy_by_price(
     for axes, (price, label) in zip(figure.subplots(1, len(PRICES)), PRICES.items(), strict=True):
         plain_axes(axes, f"{metric} by {label}", label, metric)
         for index, (name, line) in enumerate(lines.items()):
-            points = sorted((row[price], row[metric], row[STEPS]) for row in line)
-            axes.plot(
-                [x for x, _, _ in points],
-                [y for _, y, _ in points],
-                color=color_of(index),
-                marker="o",
-                label=name or None,
-            )
-            for x, y, steps in points:
-                axes.annotate(f"{STEPS}={steps}", (x, y), (4, -11), textcoords="offset points", fontsize=8, color=INK)
+            ordered = sorted(line, key=lambda row: float(row[STEPS]))
+            across, up = [row[price] for row in ordered], [row[metric] for row in ordered]
+            axes.plot(across, up, color=color_of(index), marker="o", label=name or None)
+            for x, y, row in zip(across, up, ordered, strict=True):
+                text = f"{STEPS}={row[STEPS]}"
+                axes.annotate(text, (x, y), (4, -11), textcoords="offset points", fontsize=8, color=INK)
         if price == "latency_steps":
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
         axes.set_ylim(bottom=0)
         axes.margins(x=0.12)
-        if any(lines):
+        if any(lines):  # that have a name
             axes.legend(frameon=False, fontsize=9, labelcolor=INK)
     return save(figure, path)

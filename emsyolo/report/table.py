@@ -14,13 +14,8 @@ from rich.table import Table
 NOTHING = "-"
 MEAN = "mean_"  # before the name of a part of the error
 SWEEP_METRICS = ("mAP", "mAP50", "mAP75", "firing_rate", "energy_mJ", "energy_ratio")
-SWEEP_COUNTS = (
-    "latency_steps",
-    "spikes_per_image",
-    "non_spike_macs",
-    "parameters",
-    "training_s",
-)  # shown like "29.7 M"
+# Shown like "29.7 M":
+SWEEP_COUNTS = ("latency_steps", "spikes_per_image", "non_spike_macs", "parameters", "training_s")
 WIDTH_OF_A_FILE = 160  # columns where the output is no terminal: rich would take 80 and cut names
 
 

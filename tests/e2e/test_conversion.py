@@ -33,7 +33,7 @@ def test_one_pass_reads_out_at_every_time(script: Run, tmp_path: Path) -> None:
     assert list(metrics["by_T"]) == ["1", "4", "16"]
     assert metrics["steps_to"].keys() == {"90", "95", "99"}
     sent = [one["spikes_per_image"] for one in metrics["by_T"].values()]
-    assert 0 < sent[0] < sent[1] < sent[2] == metrics["spikes_per_image"]
+    assert sent[0] <= sent[1] < sent[2] == metrics["spikes_per_image"]
     energies = [one["energy"]["snn_mJ"] for one in metrics["by_T"].values()]
     assert energies == sorted(energies)
     distances = [one["map_error"] for one in metrics["by_T"].values()]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from emsyolo.app.build import detector_of
-from emsyolo.app.config import Asked, newest_run
+from emsyolo.app.config import Asked, newest_run, saved_config
 from emsyolo.app.darknet import darknet_checkpoint
 from emsyolo.convert.converter import Conversion, converted_like
 from emsyolo.model.detector import Detector
@@ -25,8 +25,25 @@ def find_checkpoint(asked: Asked) -> Weights:
     cfg = asked.cfg
     if cfg.checkpoint is None:
         return read_weights(newest_run(Path(cfg.runs_dir), cfg.dataset.name, asked.choice("model"), BEST))
-    path = Path(cfg.checkpoint)
+    return weights_in(Path(cfg.checkpoint))
+
+
+def weights_in(path: Path) -> Weights:
+    """The weights in a file: ours, or darknet's `.weights`.
+
+    Raises:
+        FileNotFoundError: it, or what must lie beside it, is not there.
+        ValueError: a file that is no checkpoint.
+    """
     return darknet_checkpoint(path) if path.suffix == ".weights" else read_weights(path)
+
+
+def fit_to_weights(cfg: DictConfig, weights: Weights) -> None:
+    """Fill in what a model's config leaves open, from the weights of one of its kind that a training begins with."""
+    theirs = saved_config(weights).model
+    if cfg.model._target_ == theirs._target_:
+        for key in [key for key in cfg.model if OmegaConf.is_missing(cfg.model, key)]:
+            cfg.model[key] = theirs[key]
 
 
 def trained_detector(cfg: DictConfig, weights: Weights) -> Detector:

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from rich.progress import track
 from torch import Tensor
 
 from emsyolo.convert.converter import Conversion, convert
@@ -37,9 +36,9 @@ def converted(ann: Detector, data: DataModule, settings: Conversion, T: int) -> 
     """
     ann.eval().to(memory_format=torch.contiguous_format)
     ann.T = 1  # an ANN's own
-    frames = _calibration(data, settings.images, device_of(ann))
+    frames = calibration_frames(data, settings.images, device_of(ann))
     calibrated = replace(settings, T=T)
-    spiking = convert(ann, lambda: track(frames, description="calibrating", transient=True), calibrated)
+    spiking = convert(ann, lambda: frames, calibrated)
     spiking.T = T
     return spiking, frames
 
@@ -80,7 +79,7 @@ def error_report(spiking: Detector, ann: Detector, frames: Tensor, out: Path) ->
     return errors
 
 
-def _calibration(data: DataModule, images: int, device: torch.device) -> list[Tensor]:
+def calibration_frames(data: DataModule, images: int, device: torch.device) -> list[Tensor]:
     """Frames of training images as they are evaluated, in batches `[1, N, C, H, W]`."""
     frames: list[Tensor] = []
     for batch in data.calibration_loader():

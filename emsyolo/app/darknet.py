@@ -11,7 +11,7 @@ from torch import nn
 
 from emsyolo.app.build import detector_of, plain
 from emsyolo.app.config import compose_config
-from emsyolo.model.darknet import DarknetBackbone, Section, read_cfg, whole
+from emsyolo.model.darknet import DarknetBackbone, Section, cfg_text, read_cfg, whole
 from emsyolo.model.detector import Detector
 from emsyolo.weights.checkpoint import Weights
 from emsyolo.weights.darknet import load_darknet, read_names
@@ -31,11 +31,10 @@ def darknet_checkpoint(path: Path) -> Weights:
     if len(names) != 1:
         raise FileNotFoundError(f"{path.parent}: {len(names)} files *.names; expected one, with a class per line")
     class_names = read_names(names[0])
-    cfg = compose_config(
-        "train", ["dataset=coco", "model=yolov3_tiny", "T=1", f"model.cfg='{path.with_suffix('.cfg')}'"]
-    )
+    cfg = compose_config("train", ["dataset=coco", "model=yolov3_tiny", "T=1"])
     description = path.with_suffix(".cfg")
     sections = read_cfg(description)
+    cfg.model.cfg = cfg_text(sections)  # so that what is trained from it needs no file
     cfg.dataset.size_hw = stated_size(sections, description)
     OmegaConf.update(cfg, "model.num_classes", len(class_names))
     anchors = stated_anchors(sections, description, len(class_names))

@@ -13,14 +13,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import open_dict
 
-from emsyolo.app.checkpoint import trained_detector
+from emsyolo.app.checkpoint import trained_detector, weights_in
 from emsyolo.app.config import Asked, conf_dir, forget_run_folder, saved_config
 from emsyolo.app.evaluate import evaluate
 from emsyolo.app.export import export
 from emsyolo.app.predict import predict
 from emsyolo.app.train import train
 from emsyolo.model.detector import Detector
-from emsyolo.weights.checkpoint import read_weights
 
 TASKS = {"train": train, "evaluate": evaluate, "predict": predict, "export": export}
 
@@ -62,11 +61,11 @@ def load_detector(checkpoint: str | Path) -> tuple[Detector, list[str]]:
     """A trained detector, in evaluation mode on the CPU, and the names of its classes.
 
     Args:
-        checkpoint: a `.ckpt` or `.safetensors`.
+        checkpoint: a `.ckpt` or `.safetensors`, or darknet's `.weights`.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is cut off, or is not one of emsyolo's.
     """
-    weights = read_weights(Path(checkpoint))
+    weights = weights_in(Path(checkpoint))
     return trained_detector(saved_config(weights), weights).eval(), list(weights.config["class_names"])

@@ -13,13 +13,15 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from emsyolo.app.build import data_of, detector_of, fit_to_data, plain, resolved, threshold
-from emsyolo.app.checkpoint import trained_detector
+from emsyolo.app.checkpoint import fit_to_weights, trained_detector, weights_in
 from emsyolo.app.config import Asked, first_process, overlay, resumed_checkpoint, saved_config
+from emsyolo.app.convert import calibration_frames
 from emsyolo.app.measure import Energy, measure
 from emsyolo.app.passes import Direct
+from emsyolo.convert.equalise import fit_scales
 from emsyolo.dataset.datamodule import DataModule
 from emsyolo.deploy.inference import for_inference
-from emsyolo.device import named_device
+from emsyolo.device import device_of, named_device
 from emsyolo.evaluator.coco import CocoEvaluator
 from emsyolo.model.detector import Detector
 from emsyolo.neuron.memory import set_memory
@@ -29,9 +31,10 @@ from emsyolo.trainer.fit import fit
 from emsyolo.trainer.module import DetectionModule, Teacher
 from emsyolo.trainer.validate import CARRIED
 from emsyolo.weights import BEST, LAST
-from emsyolo.weights.checkpoint import read_weights, save_weights
-from emsyolo.weights.transfer import transfer
+from emsyolo.weights.checkpoint import Weights, read_weights, save_weights
+from emsyolo.weights.transfer import SCALES, transfer
 
+SCALE_IMAGES = 64  # of the training set, from which the scales of new quantised activations are taken
 log = logging.getLogger(__name__)
 
 
@@ -60,11 +63,14 @@ def train(asked: Asked) -> dict[str, Any]:
     fit_to_data(cfg, data)
     if first:
         OmegaConf.save(cfg, out / "config.yaml")
+    start = None if cfg.weights is None or resume is not None else weights_in(Path(cfg.weights))
+    if start is not None:
+        fit_to_weights(cfg, start)
     module = _module(cfg, data.class_names)
     if cfg.teacher is not None and data.sequence is not None:
         raise ValueError(f"teacher={cfg.teacher} and dataset.sequence: expected one of them; a teacher sees windows")
-    if cfg.weights is not None and resume is None:
-        _start_from(module.detector, cfg, data.class_names)
+    if start is not None:
+        _start_from(module.detector, cfg, data, start)
     if first:
         _announce(cfg, data, module, out)
 
@@ -111,25 +117,26 @@ def _module(cfg: DictConfig, class_names: Sequence[str]) -> DetectionModule:
     return DetectionModule(detector, instantiate(cfg.loss), instantiate(cfg.optimizer, _convert_="all"), teacher)
 
 
-def _start_from(detector: Detector, cfg: DictConfig, class_names: Sequence[str]) -> None:
+def _start_from(detector: Detector, cfg: DictConfig, data: DataModule, weights: Weights) -> None:
     """Fill in what `weights=` names, and say what of it fits."""
-    weights = read_weights(Path(cfg.weights))
     thresholds = [threshold(one) for one in (cfg, saved_config(weights))]
-    done = transfer(detector, weights, class_names, scale=thresholds[0] / thresholds[1])
+    done = transfer(detector, weights, data.class_names, scale=thresholds[0] / thresholds[1])
     log.info(
         "weights: %s (model %s); %d of %d classes by name%s",
-        weights.path, weights.config["model"], len(done.kept), len(class_names),
+        weights.path, weights.config["model"], len(done.kept), len(data.class_names),
         f", re-initialised: {', '.join(done.new)}" if done.new else "",
     )  # fmt: skip
     if done.added:
         log.info("weights: new, since the file does not have them: %s", ", ".join(done.added))
+    if SCALES in done.added:
+        fit_scales(detector, calibration_frames(data, SCALE_IMAGES, device_of(detector)))
     if done.scale != 1:
         log.info("weights: normalisations times %g (threshold %g here, %g there)", done.scale, *thresholds)
 
 
 def _teacher(path: Path, detector: Detector, class_names: Sequence[str]) -> Teacher:
     """The detector of `teacher=`, whose maps must mean the same as those of the one trained."""
-    weights = read_weights(path)
+    weights = weights_in(path)
     teacher = trained_detector(saved_config(weights), weights)
     theirs = tuple(weights.config["class_names"])
     if theirs != tuple(class_names):

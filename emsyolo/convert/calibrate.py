@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal, get_args
 
 import torch
+from rich.progress import track
 from torch import Tensor, nn
 
 Rule = Literal["percentile", "max", "mean_square"]
@@ -90,7 +91,7 @@ def _watch(
     handles = [module.register_forward_hook(hook(name)) for name, module in activations.items()]
     try:
         with torch.inference_mode():
-            for batch in batches:
+            for batch in track(batches, description="calibrating", transient=True):
                 run(batch)
     finally:
         for handle in handles:

@@ -258,7 +258,9 @@ def _make_spiking(
 
 
 def _slope(activation: nn.Module) -> float:
-    """Below 0: of leaky ReLU, else 0."""
+    """Below 0: of leaky ReLU and its quantised form, else 0."""
+    if isinstance(activation, Quantised):
+        return activation.slope
     return float(activation.negative_slope) if isinstance(activation, nn.LeakyReLU) else 0.0
 
 
@@ -286,14 +288,13 @@ def _top(activation: nn.Module, settings: Conversion) -> float:
 
 def _rule(name: str, activation: nn.Module, rule: Rule) -> Any:
     """The rule of the neuron that stands for an activation."""
-    if not isinstance(activation, nn.LeakyReLU):
-        if rule == "imbalanced":
-            kind = type(activation).__name__
-            raise ValueError(f"convert.rule is 'imbalanced' and {name} is {kind}; that rule is only for leaky ReLU")
-        return rule
-    if not activation.negative_slope > 0:
-        raise ValueError(f"{name}: the slope of its leaky ReLU is {activation.negative_slope}; expected a number > 0")
-    return "imbalanced" if rule == "plain" else rule
+    slope = _slope(activation)
+    if isinstance(activation, nn.LeakyReLU) and not slope > 0:
+        raise ValueError(f"{name}: the slope of its leaky ReLU is {slope}; expected a number > 0")
+    if rule == "imbalanced" and not slope:
+        kind = type(activation).__name__
+        raise ValueError(f"convert.rule is 'imbalanced' and {name} is {kind}; that rule is only for leaky ReLU")
+    return "imbalanced" if rule == "plain" and slope else rule
 
 
 def _refuse(network: nn.Module) -> None:

@@ -16,11 +16,13 @@ from emsyolo.model.detector import Detector
 from emsyolo.model.encode import Encode
 from emsyolo.model.head import YOLOHead
 from emsyolo.model.yolov3_tiny import Through
-from emsyolo.neuron.relu import LeakyReLU, ReLU
+from emsyolo.neuron.neuron import NeuronFactory, check_neuron, rectifying
+from emsyolo.neuron.relu import rectifier
 from emsyolo.text import read_text
 
 Section = dict[str, str]
 LONGEST = 7  # digits of a setting
+SLOPES = {"leaky": 0.1, "relu": 0.0}  # of the activations, below 0
 
 
 def read_cfg(path: Path) -> list[Section]:
@@ -32,19 +34,32 @@ def read_cfg(path: Path) -> list[Section]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: looked for darknet's description of a network and found none")
+    return parse_cfg(read_text(path), str(path))
+
+
+def parse_cfg(content: str, source: str) -> list[Section]:
+    """As `read_cfg`, of a file's content; errors name the source."""
     sections: list[Section] = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(content.splitlines(), start=1):
         text = line.split("#")[0].strip()
         if not text:
             continue
         key, equals, value = text.partition("=")
         if text.startswith("[") and text.endswith("]"):
             sections.append({"type": text[1:-1]})
-        elif equals and sections:
+        elif equals and sections and "${" not in text:  # which a config would take for a reference
             sections[-1][key.strip()] = value.strip()
         else:
-            raise ValueError(f"{path}, line {number}: {line!r}; expected [section] or key=value")
+            raise ValueError(f"{source}, line {number}: {line!r}; expected [section] or key=value")
     return sections
+
+
+def cfg_text(sections: Sequence[Section]) -> str:
+    """What `parse_cfg` reads as these sections."""
+    lines = []
+    for section in sections:
+        lines += [f"[{section['type']}]", *(f"{key}={value}" for key, value in section.items() if key != "type")]
+    return "\n".join(lines) + "\n"
 
 
 class DarknetBackbone(Stages):
@@ -55,12 +70,13 @@ class DarknetBackbone(Stages):
     Args:
         sections: without `[net]`.
         in_channels: of a frame.
+        neuron: makes what stands in the place of ReLU and, told its slope if it takes one, of leaky ReLU.
 
     Raises:
         ValueError: a layer of another kind, or a setting that is missing or no number; names layer and key.
     """
 
-    def __init__(self, sections: Sequence[Section], in_channels: int = 3) -> None:
+    def __init__(self, sections: Sequence[Section], in_channels: int = 3, neuron: NeuronFactory = rectifier) -> None:
         super().__init__()
         self.layers = nn.ModuleList()
         self.sources: list[list[int]] = []  # of each layer: the layers whose outputs it reads, -1 is the image
@@ -73,7 +89,7 @@ class DarknetBackbone(Stages):
             after = before
             if kind == "convolutional":
                 after = whole(section, "filters", i)
-                module = _convolution(section, before, i)
+                module = _convolution(section, before, i, neuron)
             elif kind == "maxpool":
                 module = max_pool(whole(section, "size", i), whole(section, "stride", i, 1))
             elif kind == "upsample":
@@ -129,23 +145,20 @@ def _route(section: Section, number: int) -> list[int]:
     return inputs
 
 
-def _convolution(section: Section, channels_in: int, number: int) -> MultiStep:
+def _convolution(section: Section, channels_in: int, number: int, neuron: NeuronFactory) -> MultiStep:
     size, normalised = whole(section, "size", number, 1), section.get("batch_normalize", "0") == "1"
     channels = whole(section, "filters", number)
     padding = size // 2 if section.get("pad", "0") == "1" else 0
     layers: list[nn.Module] = [
         nn.Conv2d(channels_in, channels, size, whole(section, "stride", number, 1), padding, bias=not normalised)
     ]
-    if normalised:
-        layers.append(TdBN(channels, 1.0))
     activation = section.get("activation", "linear")
-    if activation == "leaky":
-        layers.append(LeakyReLU(0.1))
-    elif activation == "relu":
-        layers.append(ReLU())
-    elif activation != "linear":
-        raise ValueError(f"layer {number} has activation={activation}; expected leaky, relu or linear")
-    return MultiStep(*layers)
+    if activation not in SLOPES and activation != "linear":
+        raise ValueError(f"layer {number} has activation={activation}; expected {', '.join(SLOPES)} or linear")
+    fires = [rectifying(neuron, SLOPES[activation])] if activation in SLOPES else []
+    if normalised:
+        layers.append(TdBN(channels, fires[0].v_threshold if fires else 1.0))
+    return MultiStep(*layers, *fires)
 
 
 def max_pool(size: int, stride: int) -> nn.Module:
@@ -162,6 +175,7 @@ def darknet(
     num_classes: int,
     anchors: Sequence[Sequence[Sequence[float]]],
     cfg: str,
+    neuron: NeuronFactory = rectifier,
     in_channels: int = 3,
 ) -> Detector:
     """The network of a `.cfg` file with two `[yolo]` sections, at strides 16 and 32 in darknet's form of boxes.
@@ -171,19 +185,22 @@ def darknet(
         num_classes: K.
         anchors: per stride (16, then 32) a list of (width, height) in px; those of the file are read by
             `app.darknet`.
-        cfg: path of the file.
+        cfg: path of the file, or its content.
+        neuron: makes what stands in the place of the file's activations; see `DarknetBackbone`.
         in_channels: of a frame.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: a file that cannot be understood, or other than two maps.
     """
+    check_neuron(neuron)
+    source, sections = ("model.cfg", parse_cfg(cfg, "model.cfg")) if "\n" in cfg else (cfg, read_cfg(Path(cfg)))
     try:
-        backbone = DarknetBackbone(read_cfg(Path(cfg))[1:], in_channels)
+        backbone = DarknetBackbone(sections[1:], in_channels, neuron)
     except ValueError as error:
-        raise ValueError(f"{cfg}: {str(error).removeprefix(f'{cfg}, ')}") from error
+        raise ValueError(f"{source}: {error}") from error
     if len(backbone.read) != 2:
-        raise ValueError(f"{cfg}: {len(backbone.read)} [yolo] sections; expected 2, at strides 32 and 16")
+        raise ValueError(f"{source}: {len(backbone.read)} [yolo] sections; expected 2, at strides 32 and 16")
     neck = Through(*reversed(backbone.out_channels))
     return Detector(
         Encode(T), backbone, neck, YOLOHead(neck.out_channels, (16, 32), anchors, num_classes, decode_darknet)

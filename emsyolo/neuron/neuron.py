@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -95,6 +96,11 @@ def packed_spikes(module: nn.Module) -> Packed | None:
     """The last spikes as bits, once, of a neuron that packs them; else None."""
     take_bits = getattr(module, "take_bits", None)
     return None if take_bits is None else take_bits()
+
+
+def rectifying(neuron: NeuronFactory, slope: float) -> Any:
+    """A neuron in the place of a leaky ReLU of a slope (0: of a ReLU), which it is told where it takes a `slope`."""
+    return cast(Any, neuron)(slope=slope) if "slope" in inspect.signature(neuron).parameters else neuron()
 
 
 def check_neuron(neuron: NeuronFactory) -> None:

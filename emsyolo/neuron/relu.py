@@ -1,4 +1,4 @@
-"""The activation of the ANN twins."""
+"""The activations of networks without neurons."""
 
 from __future__ import annotations
 
@@ -34,3 +34,8 @@ class LeakyReLU(nn.LeakyReLU):
     def plain(self) -> nn.Module:
         """Itself."""
         return self
+
+
+def rectifier(slope: float = 0.0) -> ReLU | LeakyReLU:
+    """ReLU, or leaky ReLU of a slope, where that is not 0."""
+    return LeakyReLU(slope) if slope else ReLU()

@@ -14,8 +14,9 @@ from emsyolo.types import Layout
 from emsyolo.weights.checkpoint import Weights, load_weights
 
 HEAD, MAPS = "head.", "head.maps."
+SCALES = "scales"
 # What may be added to a trained detector, by the pattern of its tensors' names.
-ADDED = {"temporal": "temporal.*", "decays": "*.leak.logit"}
+ADDED = {"temporal": "temporal.*", "decays": "*.leak.logit", SCALES: "*.scale"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Transfer:
         new: classes whose maps are those of a fresh network.
         scale: what the normalisations were multiplied by.
         added: what the file does not have and is that of a fresh network: `temporal`, `decays` of neurons that train
-            them.
+            them, `scales` of quantised activations.
     """
 
     kept: tuple[str, ...]

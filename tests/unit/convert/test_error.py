@@ -62,8 +62,9 @@ def test_even_currents_are_not_uneven_for_the_first_neuron(rule: Rule, model: st
     detector = trained_like(model)
     settings = Conversion(rule=rule, T=5, normalise="max")
     first = layer_errors(convert(detector, lambda: [frames()], settings), detector, [frames()], 5)[0]
-    # The image comes evenly; but for currents that lie on a step within rounding.
-    assert first.unevenness < (2e-3 if rule == "signed" else 1e-5)
+    # The image comes evenly; but for currents that lie on a step within rounding: one of 31 levels in one of 98,304
+    # neurons is 1e-4.
+    assert first.unevenness < (2e-3 if rule == "signed" else 3e-4)
     assert first.total == pytest.approx(first.quantisation, rel=1e-3)
 
 

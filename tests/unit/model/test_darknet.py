@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from emsyolo.app import call
 from emsyolo.app.build import detector_of
 from emsyolo.app.config import saved_config
 from emsyolo.app.darknet import darknet_checkpoint
@@ -17,6 +20,8 @@ from emsyolo.convert.converter import Conversion, convert
 from emsyolo.geometry.anchors import decode_darknet
 from emsyolo.model.darknet import darknet, max_pool, read_cfg
 from emsyolo.model.detector import Detector
+from emsyolo.neuron.lif import LIF
+from emsyolo.neuron.quantised import Quantised
 from emsyolo.types import HeadMaps
 from emsyolo.weights.checkpoint import load_weights
 from emsyolo.weights.darknet import load_darknet
@@ -117,6 +122,44 @@ def test_network_has_the_sizes_of_its_description_and_can_be_converted(folder: P
         assert all(2.8 < error[t] / error[4 * t] < 5.2 for t in (16, 64, 256))
     else:
         assert error[1024] < error[16] / 10
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky"])
+def test_any_neuron_stands_in_the_place_of_activations(folder: Path, activation: str) -> None:
+    description = CFG.replace("leaky", activation)
+    made = [
+        darknet(T=2, num_classes=2, anchors=ANCHORS, cfg=description, neuron=neuron)
+        for neuron in (partial(Quantised, 15), LIF)
+    ]
+    quantised = [module for module in made[0].modules() if isinstance(module, Quantised)]
+    assert len(quantised) == 7
+    assert {module.slope for module in quantised} == {0.1 if activation == "leaky" else 0.0}
+    spiking = [module for module in made[1].modules() if isinstance(module, LIF)]
+    assert len(spiking) == 7
+    norms = [module for module in made[1].modules() if isinstance(module, nn.BatchNorm2d)]
+    assert all((norm.weight == spiking[0].v_threshold).all() for norm in norms)
+
+
+def test_a_pretrained_network_is_trained_with_quantised_activations(folder: Path) -> None:
+    content = (folder / "net.weights").read_bytes()
+    small_maps = np.frombuffer(content[20:], dtype="<f4") / 10  # boxes of a size that exp can say
+    (folder / "net.weights").write_bytes(content[:20] + small_maps.tobytes())
+    small = [
+        f"data_dir={folder}", f"runs_dir={folder}/runs", "dataset.limit=4", "dataset.batch_size=2",
+        "dataset.num_workers=0", "dataset.size_hw=[64,96]",
+    ]  # fmt: skip
+    checkpoint = call(
+        "train", *small, "model=yolov3_tiny", "neuron=quantised", "neuron.levels=15", f"weights={folder}/net.weights",
+        "trainer.max_epochs=1", "optimizer.warmup_epochs=0",
+    )["checkpoint"]  # fmt: skip
+    for path in folder.glob("net.*"):
+        path.unlink()  # a checkpoint needs nothing but itself
+    steps = call(
+        "evaluate", f"data_dir={folder}", f"runs_dir={folder}/runs", f"checkpoint={checkpoint}", "convert=radix", "T=4"
+    )
+    ann = call("evaluate", f"data_dir={folder}", f"runs_dir={folder}/runs", f"checkpoint={checkpoint}")
+    assert steps["T"] == 4
+    assert steps["mAP"] == pytest.approx(ann["mAP"], abs=0.01)
 
 
 def test_pooling_with_stride_one_keeps_the_size_and_pads_to_the_right() -> None:

@@ -45,8 +45,11 @@ def convert_module(
     concatenated; hardware takes that factor into the weights of the readers, branch by branch. Where a module calls the
     same activation many times, as heads that are shared by scales do, every call has neurons and thresholds of its own.
 
+    The error falls as that of `convert` does, down to what the calibration clips: `normalise="max"` clips nothing of
+    its images, `mean_square` the less the more levels T steps tell apart.
+
     What torch.fx cannot trace, such as the resizing, anchors and NMS of a detector, stays outside: convert the part
-    from images to maps, of torchvision's `DetectorMaps`.
+    from images to maps, of torchvision's detectors `DetectorMaps`.
 
     Args:
         module: trained; one argument, images `[N, C, H, W]` float, to tensors `[N, *]` in tuples, lists or dicts. It is
@@ -177,7 +180,7 @@ def _check_images(images: Tensor) -> None:
 
 @torch.no_grad()
 def _check_same(module: nn.Module, traced: Traced, images: Tensor | None) -> None:
-    """Refuse a module whose graph gives other outputs, or none that go by images; both with one image, and with two."""
+    """Refuse a module whose graph gives, for two images together, other outputs than the module for each of them."""
     if images is None:
         raise ValueError("calibration: no batch; expected at least one of images")
     _check_images(images)

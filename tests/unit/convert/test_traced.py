@@ -307,5 +307,23 @@ def test_rules_go_with_their_activations_and_images_are_checked() -> None:
         spiking(images()[0])
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("rule", ["signed", "radix"])
+def test_modules_on_a_gpu(rule: Rule) -> None:
+    network, x = Residual().double(), images().double()
+    found, wanted = (
+        convert_module(
+            copy.deepcopy(network).to(device),
+            lambda device=device: [x.to(device)],
+            Conversion(rule=rule, T=6, normalise="max", correct_biases=rule == "radix"),
+        )(x.to(device))
+        for device in ("cuda", "cpu")
+    )
+    assert found["maps"].is_cuda
+    # But for sums that lie on a level within rounding.
+    assert ((found["maps"].cpu() - wanted["maps"]).abs() < 1e-3).double().mean() > 0.99
+
+
 def test_the_example_of_the_docstring() -> None:
     assert doctest.testmod(traced).failed == 0

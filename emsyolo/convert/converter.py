@@ -8,31 +8,24 @@ max-pooling of real values, nor a detector's two outputs. Its IF node is used.
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from functools import partial
+from typing import Literal, get_args
 
-import torch
 from spikingjelly.activation_based.neuron import BaseNode
 from torch import Tensor, nn
 
 from emsyolo.convert import calibrate as calibration
 from emsyolo.convert.fold import CONVOLUTIONS, fold_normalisation
 from emsyolo.convert.pool import AccumulatedMaxPool
-from emsyolo.convert.rounded import Rounded, channel_means, correct_biases, tune
+from emsyolo.convert.substitute import ACTIVATIONS, CODES, neuron_for, thresholds
 from emsyolo.convert.wiring import replace_module, scale_weights
 from emsyolo.model.detector import Detector
-from emsyolo.neuron import integrate
-from emsyolo.neuron.accumulate import AccumulateFire, levels_of
-from emsyolo.neuron.quantised import Quantised
+from emsyolo.neuron.accumulate import levels_of
 from emsyolo.text import shortlist
 
-log = logging.getLogger(__name__)
-
 Rule = Literal["plain", "signed", "imbalanced", "delayed", "radix"]
-CODES: dict[str, Any] = {"delayed": "even", "radix": "radix"}  # of the neurons that accumulate first
-ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, Quantised)
 LINEAR = (nn.Identity, nn.Upsample, nn.AvgPool2d, nn.ZeroPad2d, nn.ReplicationPad2d, nn.Dropout, nn.Dropout2d)
 
 
@@ -132,58 +125,13 @@ def convert(
     """
     settings = settings or Conversion()
     spiking, activations = _folded(detector)
-    for name, value in activations.items():
-        _rule(name, value, settings.rule)  # refused before the calibration, which takes long
-    levels = settings.levels or settings.own_levels
-    scales = calibration.calibrate(
-        spiking,
-        activations,
-        batches,
-        rule=settings.normalise,
-        percentile=settings.percentile,
-        levels=levels,
+    scales, biases = thresholds(
+        spiking, lambda x: spiking(x).maps, activations, partial(replace_module, spiking), batches, settings
     )
-    for name, module in activations.items():
-        if isinstance(module, Quantised):
-            if not module.scale > 0:
-                raise ValueError(f"{name}: its scale lambda is {module.scale.item()}; expected a number > 0")
-            own = module.scale.detach().to(scales[name]) * _levels_share(module, settings)
-            scales[name] = own.expand(len(scales[name])).clone()
-    biases: dict[str, Tensor] = {}
-    if settings.correct_biases or settings.tune_epochs:
-        scales, biases = _learnt(spiking, activations, scales, list(batches()), settings)
     frames = next(iter(batches()))[:, :1]
     scale_weights(spiking, activations, scales, frames)
     _make_spiking(spiking, activations, scales, biases, settings)
     return spiking
-
-
-def _learnt(
-    network: Detector,
-    activations: Mapping[str, nn.Module],
-    scales: Mapping[str, Tensor],
-    frames: list[Tensor],
-    settings: Conversion,
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Better scales, and biases, by what the network does with rounded activations; its weights are the better ones."""
-    with torch.no_grad():
-        wanted = [network(batch) for batch in frames]
-    truth = channel_means(network, activations, frames)  # in the order in which they run
-    nodes = {}
-    for name in truth:
-        module = activations[name]
-        own, top = _start(module, settings), _top(module, settings)
-        nodes[name] = Rounded(scales[name], own, settings.own_levels, _slope(module), top).to(frames[0].device)
-        replace_module(network, name, nodes[name])
-    if settings.correct_biases:
-        correct_biases(network, nodes, truth, frames)
-    if settings.tune_epochs:
-        was, became = tune(network, nodes, frames, wanted, epochs=settings.tune_epochs, weights=settings.tune_weights)
-        log.info("tuned: the maps' squared error, in their variances, falls from %.4g to %.4g", was, became)
-    return (
-        {name: node.scale.detach() for name, node in nodes.items()},
-        {name: node.bias.detach() for name, node in nodes.items()},
-    )
 
 
 def converted_like(detector: Detector, settings: Conversion, state: Mapping[str, Tensor]) -> Detector:
@@ -235,66 +183,11 @@ def _make_spiking(
 ) -> None:
     """Put neurons in the places of activations, and max-pooling in time in those of max-pooling."""
     for name, module in activations.items():
-        rule, start = _rule(name, module, settings.rule), _start(module, settings)
-        slope, bias = _slope(module), biases.get(name)
-        neuron: nn.Module
-        if rule in CODES:
-            neuron = AccumulateFire(
-                scales[name],
-                start,
-                CODES[rule],
-                slope=slope,
-                delay=settings.delay,
-                top=_top(module, settings),
-                bias=bias,
-            )
-        else:
-            neuron = integrate.IF(scales[name], start, rule, slope, bias)
-        replace_module(network, name, neuron)
+        replace_module(network, name, neuron_for(name, module, scales[name], biases.get(name), settings))
     for name, module in list(network.named_modules()):
         if isinstance(module, nn.MaxPool2d):
             replace_module(network, name, AccumulatedMaxPool(module, CODES.get(settings.rule, "even")))
     network.chunk = settings.chunk
-
-
-def _slope(activation: nn.Module) -> float:
-    """Below 0: of leaky ReLU and its quantised form, else 0."""
-    if isinstance(activation, Quantised):
-        return activation.slope
-    return float(activation.negative_slope) if isinstance(activation, nn.LeakyReLU) else 0.0
-
-
-def _start(activation: nn.Module, settings: Conversion) -> float:
-    """The potential at the start of the neuron that stands for an activation."""
-    if settings.start is not None:
-        return settings.start
-    rounded = isinstance(activation, Quantised) or settings.rule in CODES
-    return 0.5 if rounded or (settings.rule == "signed" and _slope(activation)) else 0.0
-
-
-def _levels_share(activation: Quantised, settings: Conversion) -> float:
-    """What all levels of a neuron stand for, in scales of the activation.
-
-    More than 1 where the neuron has more levels than the activation: then those of the activation are levels of the
-    neuron, and nothing is lost. With fewer, to round anew costs less than to leave out the last ones.
-    """
-    return max(1.0, settings.own_levels / activation.levels) if settings.rule in CODES else 1.0
-
-
-def _top(activation: nn.Module, settings: Conversion) -> float:
-    """The share of its levels at which a neuron is clipped, where those stand for more than the activation's scale."""
-    return 1 / _levels_share(activation, settings) if isinstance(activation, Quantised) else 1.0
-
-
-def _rule(name: str, activation: nn.Module, rule: Rule) -> Any:
-    """The rule of the neuron that stands for an activation."""
-    slope = _slope(activation)
-    if isinstance(activation, nn.LeakyReLU) and not slope > 0:
-        raise ValueError(f"{name}: the slope of its leaky ReLU is {slope}; expected a number > 0")
-    if rule == "imbalanced" and not slope:
-        kind = type(activation).__name__
-        raise ValueError(f"convert.rule is 'imbalanced' and {name} is {kind}; that rule is only for leaky ReLU")
-    return "imbalanced" if rule == "plain" and slope else rule
 
 
 def _refuse(network: nn.Module) -> None:

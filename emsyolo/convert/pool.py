@@ -20,7 +20,7 @@ class AccumulatedMaxPool(base.MemoryModule):
     same sums. Keeps sums between calls.
 
     Args:
-        pool: its window, stride and padding.
+        pool: max-pooling of maps, of any window.
         code: of the spikes that come in; with `radix` a call must bring all T steps.
     """
 
@@ -28,7 +28,7 @@ class AccumulatedMaxPool(base.MemoryModule):
     total: Tensor | float
     largest: Tensor | float
 
-    def __init__(self, pool: nn.MaxPool2d, code: Code = "even") -> None:
+    def __init__(self, pool: nn.Module, code: Code = "even") -> None:
         super().__init__()
         self.step_mode = "m"
         self.pool = pool

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from emsyolo.neuron.accumulate import ROUNDING
-from emsyolo.types import HeadMaps
 
 SCALES_RATE, SHIFTS_RATE, WEIGHTS_RATE = 3e-3, 3e-3, 3e-5  # of Adam; of scales by their logarithm, of shifts in scales
 
@@ -102,9 +101,10 @@ def channel_means(
 
 def tune(
     network: nn.Module,
+    run: Callable[[Tensor], Sequence[Tensor]],
     nodes: Mapping[str, Rounded],
     frames: Sequence[Tensor],
-    wanted: Sequence[HeadMaps],
+    wanted: Sequence[Sequence[Tensor]],
     *,
     epochs: int,
     weights: bool = False,
@@ -114,7 +114,8 @@ def tune(
     By Adam, at a rate that falls to 0; what was there before stays if it is no better.
 
     Args:
-        network: frames to `HeadMaps`, in evaluation mode.
+        network: in evaluation mode.
+        run: it, a batch to its maps.
         nodes: of which scale and shift are trained.
         frames: batches.
         wanted: the maps for each of them.
@@ -135,10 +136,10 @@ def tune(
         parameter.requires_grad_()
     optimizer = torch.optim.Adam([{"params": some, "lr": rate} for some, rate in groups if some])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(frames))
-    spread = [level.var() for level in wanted[0].maps]
+    spread = [level.var(correction=0).clamp(min=1e-12) for level in wanted[0]]
 
     def error(i: int) -> Tensor:
-        pairs = zip(network(frames[i]).maps, wanted[i].maps, spread, strict=True)
+        pairs = zip(run(frames[i]), wanted[i], spread, strict=True)
         return torch.stack([functional.mse_loss(found, true) / size for found, true, size in pairs]).mean()
 
     def mean_error() -> float:

@@ -40,3 +40,12 @@ def test_watch_events(tmp_path: Path, data_dir: Path) -> None:
     small = ["1", "dataset.limit=7", "dataset.size_hw=[96,128]", "model.width=0.125"]
     folders = [f"data_dir={data_dir}", f"runs_dir={tmp_path / 'runs'}"]
     assert "latency p50" in example("watch_events.py", *small, *folders, tmp_path=tmp_path)
+
+
+def test_convert_your_own(tmp_path: Path) -> None:
+    lines = example("convert_your_own.py", "2", "8", tmp_path=tmp_path).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["signed T= 2", "signed T= 8", "radix  T= 2", "radix  T= 8"]
+    off = [float(line.split("fine ")[1].split("%")[0]) for line in lines]
+    assert off[1] < off[0]
+    assert off[3] < 1
+    assert lines[3].endswith("after 32 steps")

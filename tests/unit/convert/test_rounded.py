@@ -52,7 +52,7 @@ def test_tuning_brings_the_maps_nearer_and_leaves_the_weights() -> None:
     detector = trained_like("ann_small")
     images = [frames(seed) for seed in (1, 2)]
     with torch.no_grad():
-        wanted = [detector(x) for x in images]
+        wanted = [detector(x).maps for x in images]
     rounded, nodes = copy.deepcopy(detector), {}
     for name, module in list(rounded.named_modules()):
         if isinstance(module, nn.ReLU):
@@ -60,12 +60,12 @@ def test_tuning_brings_the_maps_nearer_and_leaves_the_weights() -> None:
             nodes[name] = Rounded(torch.full((_channels(detector, name, images[0]),), 2.0), 0.5, 7, 0.0)
             setattr(rounded.get_submodule(parent), last, nodes[name])
     before = {name: value.clone() for name, value in rounded.state_dict().items()}
-    was, became = tune(rounded, nodes, images, wanted, epochs=10)
+    was, became = tune(rounded, lambda x: rounded(x).maps, nodes, images, wanted, epochs=10)
     assert became < was
     changed = {name for name, value in rounded.state_dict().items() if not torch.equal(value, before[name])}
     assert {name.rpartition(".")[2] for name in changed} == {"log_scale", "shift"}
     assert all(parameter.requires_grad for parameter in rounded.parameters())
-    was, became = tune(rounded, nodes, images, wanted, epochs=10, weights=True)
+    was, became = tune(rounded, lambda x: rounded(x).maps, nodes, images, wanted, epochs=10, weights=True)
     assert became <= was
 
 

@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +84,12 @@ def _compiled(triton: Any, architecture: int, steps: int | None, kernel: str, dt
     text = triton.compile(source, target=target, options={"enable_fp_fusion": False}).asm["ptx"]
     assert isinstance(text, str)
     return text
+
+
+def test_functions_are_called_as_those_of_cupy_are() -> None:
+    pytest.importorskip("triton", reason="Triton comes with the CUDA build of torch")
+    from emsyolo.neuron.kernels import cuda, triton_kernels
+
+    names = ["forward", "backward", "unpack", "integer_forward", "integer_backward", "integer_unpack", "integrate"]
+    for name in names:
+        assert signature(getattr(triton_kernels, name)) == signature(getattr(cuda, name)), name

@@ -10,7 +10,7 @@ import torch
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor
 
-from emsyolo.neuron.kernels import cuda, operator, reference
+from emsyolo.neuron.kernels import gpu, operator, reference
 from emsyolo.neuron.kernels.layout import check_potential
 from emsyolo.neuron.memory import Memory
 from emsyolo.neuron.neuron import Spikes
@@ -69,10 +69,11 @@ class ILIF(neuron.ILIFNode):
         levels, decay, input_scale: as for `ilif`.
         v_threshold: what counts as one spike, > 0, in the units of the currents: they are divided by it. Published: 1.
         backend: `torch` (the reference), `numba` (compiled, on a CPU), `cupy` (compiled, on a GPU), or `auto`: numba on
-            a CPU, on a GPU cupy where it is installed, else torch.
+            a CPU; on a GPU cupy where it works, else the same kernels in Triton, else torch, and a warning says why.
 
     Raises:
-        ValueError: an argument outside its range, an unknown back-end, or, when run, one that the device does not have.
+        ValueError: an argument outside its range, an unknown back-end, a CuPy that does not work, or, when run, a
+            back-end that the device does not have.
     """
 
     def __init__(
@@ -88,8 +89,8 @@ class ILIF(neuron.ILIFNode):
             raise ValueError(f"neuron.v_threshold is {v_threshold}; expected the current that is one spike, > 0")
         if backend not in get_args(Backend):
             raise ValueError(f"neuron.backend is {backend!r}; expected one of {', '.join(get_args(Backend))}")
-        if backend == "cupy" and not cuda.available():
-            raise ValueError("neuron.backend is cupy, which is not installed; pip install cupy-cuda12x or cupy-cuda13x")
+        if backend == "cupy":
+            gpu.check_cupy()
         super().__init__(
             tau=2.0,
             v_threshold=v_threshold,
@@ -158,7 +159,11 @@ class ILIF(neuron.ILIFNode):
             return self.backend
         if x.device.type == "cpu":
             return "numba"
-        return "cupy" if x.device.type == "cuda" and cuda.available() else "torch"
+        return self._on_gpu() if x.device.type == "cuda" else "torch"
+
+    def _on_gpu(self) -> str:
+        """The back-end of `auto` on a GPU."""
+        return "kernels" if gpu.available() else "torch"
 
 
 def _unpacked(bits: Tensor, steps: int, dtype: torch.dtype, *, levels: int) -> Tensor:

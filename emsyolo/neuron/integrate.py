@@ -10,7 +10,7 @@ import torch
 from spikingjelly.activation_based import neuron
 from torch import Tensor
 
-from emsyolo.neuron.kernels import cuda, operator, reference
+from emsyolo.neuron.kernels import gpu, operator, reference
 from emsyolo.neuron.kernels.layout import check_potential
 from emsyolo.neuron.neuron import Spikes
 
@@ -89,7 +89,7 @@ class IF(neuron.IFNode):
             spikes, self.v, self.net = self._follow(x, self.v, self.net)
             return spikes.to(x_seq.dtype)
         negative, repay, needs_spike = self._negative()
-        compiled = x.device.type == "cpu" or (x.device.type == "cuda" and cuda.available())
+        compiled = x.device.type == "cpu" or (x.device.type == "cuda" and gpu.available())
         steps = operator.if_steps if compiled and self.compiled else reference.if_steps
         spikes, self.v, self.net = steps(x, self.v, self.net, negative=negative, repay=repay, needs_spike=needs_spike)
         return spikes.to(x_seq.dtype)

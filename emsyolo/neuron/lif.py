@@ -9,7 +9,7 @@ import torch
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor
 
-from emsyolo.neuron.kernels import cuda, operator, reference
+from emsyolo.neuron.kernels import gpu, operator, reference
 from emsyolo.neuron.kernels.layout import check_potential, potential_dtype
 from emsyolo.neuron.memory import Memory
 from emsyolo.neuron.neuron import Spikes
@@ -89,11 +89,14 @@ class LIF(neuron.LIFNode):
         start: potential before the first step, as a share of the threshold (published: 0). Above 0 neurons fire
             earlier, which matters where there are few steps; Shen et al., NeurIPS 2024, learn it.
         backend: `torch` (the reference), `numba` (compiled, on a CPU), `cupy` (compiled, on a GPU), `spikingjelly` (its
-            own operator: Triton on CUDA), or `auto`: numba on a CPU; on a GPU cupy where it is installed, else
-            spikingjelly; torch on other devices. A reset that is not detached is left to torch or spikingjelly.
+            own operator: Triton on CUDA; it keeps potentials in the currents' dtype, and no bits), or `auto`: numba on
+            a CPU; on a GPU cupy where it works, else the same kernels in Triton, else torch, and a warning says why;
+            torch on other devices. A reset that is not detached is left to torch, or, on a GPU, to spikingjelly where
+            the currents are not in half precision.
 
     Raises:
-        ValueError: an argument outside its range, an unknown back-end, or, when run, one that the device does not have.
+        ValueError: an argument outside its range, an unknown back-end, a CuPy that does not work, or, when run, a
+            back-end that the device does not have.
     """
 
     spikes = Spikes()
@@ -115,8 +118,8 @@ class LIF(neuron.LIFNode):
             raise ValueError(
                 f"neuron.backend is {backend}, which detaches the reset; expected neuron.detach_reset=true"
             )
-        if backend == "cupy" and not cuda.available():
-            raise ValueError("neuron.backend is cupy, which is not installed; pip install cupy-cuda12x or cupy-cuda13x")
+        if backend == "cupy":
+            gpu.check_cupy()
         super().__init__(
             tau=2.0,
             decay_input=False,
@@ -197,6 +200,11 @@ class LIF(neuron.LIFNode):
             return self.backend
         if x.device.type == "cpu":
             return "numba" if self.detach_reset else "torch"
-        if x.device.type == "cuda":
-            return "cupy" if self.detach_reset and cuda.available() else "spikingjelly"
-        return "torch"
+        return self._on_gpu(x) if x.device.type == "cuda" else "torch"
+
+    def _on_gpu(self, x: Tensor) -> str:
+        """The back-end of `auto` on a GPU."""
+        if self.detach_reset:
+            return "kernels" if gpu.available() else "torch"
+        # SpikingJelly keeps potentials in the currents' dtype.
+        return "spikingjelly" if potential_dtype(x.dtype) == x.dtype else "torch"

@@ -65,6 +65,9 @@ class PILIF(ILIF):
             self._packed = Packed(bits, len(x_seq), partial(_unpacked, levels=self.levels))
         return spikes
 
+    def _on_gpu(self) -> str:
+        return "torch"  # no kernel for a GPU trains decays
+
     def plain(self) -> PILIF:
         """The same in torch's operators."""
         copied = copy.deepcopy(self)

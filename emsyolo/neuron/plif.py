@@ -79,6 +79,9 @@ class PLIF(LIF):
         self._packed = Packed(bits, len(x_seq), trained_operator.unpack_binary) if keep and self.pack else None
         return spikes
 
+    def _on_gpu(self, x: Tensor) -> str:
+        return "torch"  # no kernel for a GPU trains decays
+
     def plain(self) -> PlainLIF:
         """The same in plain operators, for inference, with the decays as they are now."""
         decays = self.leak.logit.detach().sigmoid().view(-1, 1, 1)

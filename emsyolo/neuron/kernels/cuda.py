@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from emsyolo.neuron.kernels.layout import (
     bytes_for,
+    check_dtype,
     in_order_of,
     integer_fields,
     like_rows,
@@ -27,11 +27,6 @@ VECTOR_BYTES = 16
 MAX_BLOCKS = 2**31 - 1
 
 
-def available() -> bool:
-    """Whether CuPy is installed (it is imported when a kernel is first run)."""
-    return find_spec("cupy") is not None
-
-
 def source() -> str:
     """The text of the kernels."""
     return resources.files(__package__).joinpath("lif.cu").read_text(encoding="utf-8")
@@ -41,7 +36,11 @@ def options(dtype: torch.dtype) -> tuple[str, ...]:
     """What the compiler is told for maps of a dtype.
 
     No fused multiply-add, which would round differently from the reference and move spikes that are close to a tie.
+
+    Raises:
+        ValueError: a dtype that no kernel is written for.
     """
+    check_dtype(dtype)
     real = "double" if dtype == torch.float64 else "float"
     return (f"-DREAL={real}", f"-DHALF={HALF.get(dtype, 0)}", "--std=c++17", "--fmad=false")
 
@@ -171,6 +170,25 @@ def _real(dtype: torch.dtype) -> Any:
     return np.float64 if dtype == torch.float64 else np.float32
 
 
+class _TorchStream:
+    """A stream of torch for CuPy, by CUDA's stream protocol; torch's own streams know it only in newer versions."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.handle
+
+
+def _current_stream(device: torch.device) -> Any:
+    """Torch's current stream as CuPy's; ExternalStream is deprecated from CuPy 14 on, which has from_external."""
+    import cupy
+
+    handle = torch.cuda.current_stream(device).cuda_stream
+    from_external = getattr(cupy.cuda.Stream, "from_external", None)
+    return cupy.cuda.ExternalStream(handle) if from_external is None else from_external(_TorchStream(handle))
+
+
 def _launch(name: str, dtype: torch.dtype, neurons: int, maps: tuple[Tensor, ...], *arguments: Any) -> None:
     """Run a kernel over all neurons on torch's current stream; its last argument, `wide`, is found here."""
     if neurons == 0:
@@ -185,6 +203,6 @@ def _launch(name: str, dtype: torch.dtype, neurons: int, maps: tuple[Tensor, ...
         for argument in arguments
     ]
     with cupy.cuda.Device(device.index):
-        stream = cupy.cuda.ExternalStream(torch.cuda.current_stream(device).cuda_stream)
+        stream = _current_stream(device)
         kernel = _kernel(name, dtype, device.index)
         kernel((min(blocks, MAX_BLOCKS),), (THREADS,), (*packed, np.int32(wide)), stream=stream)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # of currents
 STEPS_PER_BYTE = 4  # of the bits kept for the backward pass: fired and inside the window, for each step
 
 
@@ -21,8 +22,23 @@ def check_potential(v: Tensor | float, x: Tensor) -> None:
         )
 
 
+def check_dtype(dtype: torch.dtype) -> None:
+    """Refuse maps that the kernels would read as something else.
+
+    Raises:
+        ValueError: another dtype than those of `DTYPES`.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"maps are {dtype}; expected one of {', '.join(map(str, DTYPES))}")
+
+
 def rows_of(x: Tensor) -> Tensor:
-    """`[T, *]` such that each step's elements lie side by side, in any order of axes, and T is dense or expanded."""
+    """`[T, *]` such that each step's elements lie side by side, in any order of axes, and T is dense or expanded.
+
+    Raises:
+        ValueError: currents of another dtype than those of `DTYPES`.
+    """
+    check_dtype(x.dtype)
     step = x[0]
     if torch.ops.aten.is_non_overlapping_and_dense(step) and (len(x) == 1 or x.stride(0) in (0, step.numel())):
         return x

@@ -2,8 +2,8 @@
 the same of the integer-valued neuron, `emsyolo.ilif`; the IF of converted networks, `emsyolo.if_steps`; and
 max-pooling, for CPUs.
 
-Numba computes them on a CPU, CuPy on a GPU. `torch.compile` and autograd know them: what is kept for the backward pass
-is one byte per neuron and four steps.
+Numba computes them on a CPU, CuPy or Triton on a GPU (`gpu.py`). `torch.compile` and autograd know them: what is kept
+for the backward pass is one byte per neuron and four steps.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from emsyolo.neuron.kernels import compiled, cuda, integer, integrate, pool
+from emsyolo.neuron.kernels import compiled, gpu, integer, integrate, pool
 from emsyolo.neuron.kernels.layout import bytes_for, like_rows, potential_dtype, rows_for, rows_of
 
 
@@ -70,7 +70,7 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor]:
     if spike_dtype not in (None, x.dtype):
         raise ValueError(f"emsyolo::lif: spike_dtype is {spike_dtype}; on CUDA spikes are of the currents' dtype")
-    return cuda.forward(
+    return gpu.kernels().forward(
         x,
         v,
         decay=decay,
@@ -105,7 +105,7 @@ def lif_backward(grad: Tensor, bits: Tensor, decay: float, surrogate_width: floa
 
 @lif_backward.register_kernel("cuda")
 def _(grad: Tensor, bits: Tensor, decay: float, surrogate_width: float, soft_reset: bool) -> Tensor:
-    return cuda.backward(grad, bits, decay=decay, surrogate_width=surrogate_width, soft_reset=soft_reset)
+    return gpu.kernels().backward(grad, bits, decay=decay, surrogate_width=surrogate_width, soft_reset=soft_reset)
 
 
 @lif_backward.register_fake
@@ -121,7 +121,7 @@ def unpack(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
 
 @unpack.register_kernel("cuda")
 def _(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
-    return cuda.unpack(bits, steps, dtype)
+    return gpu.kernels().unpack(bits, steps, dtype)
 
 
 @unpack.register_fake
@@ -189,7 +189,7 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor]:
     if spike_dtype not in (None, x.dtype):
         raise ValueError(f"emsyolo::ilif: spike_dtype is {spike_dtype}; on CUDA spikes are of the currents' dtype")
-    return cuda.integer_forward(x, v, decay=decay, input_scale=input_scale, levels=levels, keep=keep)
+    return gpu.kernels().integer_forward(x, v, decay=decay, input_scale=input_scale, levels=levels, keep=keep)
 
 
 @ilif.register_fake
@@ -215,7 +215,7 @@ def ilif_backward(grad: Tensor, bits: Tensor, decay: float, input_scale: float, 
 
 @ilif_backward.register_kernel("cuda")
 def _(grad: Tensor, bits: Tensor, decay: float, input_scale: float, levels: int) -> Tensor:
-    return cuda.integer_backward(grad, bits, decay=decay, input_scale=input_scale, levels=levels)
+    return gpu.kernels().integer_backward(grad, bits, decay=decay, input_scale=input_scale, levels=levels)
 
 
 @ilif_backward.register_fake
@@ -231,7 +231,7 @@ def unpack_integers(bits: Tensor, steps: int, levels: int, dtype: torch.dtype) -
 
 @unpack_integers.register_kernel("cuda")
 def _(bits: Tensor, steps: int, levels: int, dtype: torch.dtype) -> Tensor:
-    return cuda.integer_unpack(bits, steps, levels, dtype)
+    return gpu.kernels().integer_unpack(bits, steps, levels, dtype)
 
 
 @unpack_integers.register_fake
@@ -268,7 +268,7 @@ def if_steps(
 def _(
     x: Tensor, v: Tensor, net: Tensor, negative: float, repay: float, needs_spike: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return cuda.integrate(x, v, net, negative=negative, repay=repay, needs_spike=needs_spike)
+    return gpu.kernels().integrate(x, v, net, negative=negative, repay=repay, needs_spike=needs_spike)
 
 
 @if_steps.register_fake

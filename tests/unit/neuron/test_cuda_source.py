@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from emsyolo.neuron.kernels import cuda, operator, reference
+from emsyolo.neuron.kernels import gpu as choice
 from emsyolo.neuron.kernels.layout import integer_fields, rows_for
 from emsyolo.neuron.lif import LIF
 
@@ -174,17 +176,16 @@ def test_arithmetic_of_integrate_and_fire_is_the_references(
         assert torch.equal(wanted, found)
 
 
-def test_cupy_that_is_not_installed_is_named() -> None:
-    if cuda.available():
-        pytest.skip("CuPy is installed")
-    with pytest.raises(ValueError, match="cupy, which is not installed; pip install cupy-cuda12x or cupy-cuda13x"):
-        LIF(backend="cupy")
-
-
-@pytest.fixture
-def gpu() -> None:
-    if not (torch.cuda.is_available() and cuda.available()):
-        pytest.skip("no CUDA device, or no CuPy")
+@pytest.fixture(params=["cuda", "triton_kernels"])
+def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device, and the kernels that run on it: CuPy's, if it works, and Triton's."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    why = choice.why_not_cupy() if request.param == "cuda" else None
+    if why is not None:
+        pytest.skip(why)
+    module = import_module(f"emsyolo.neuron.kernels.{request.param}")
+    monkeypatch.setattr(choice, "_choice", lambda: module)
 
 
 def permuted(x: Tensor) -> Tensor:
@@ -254,7 +255,7 @@ def test_torch_knows_the_operators_of_a_gpu(gpu: None) -> None:
 
 @pytest.mark.gpu
 def test_kernels_run_on_the_current_stream_and_compiled(gpu: None) -> None:
-    x, node = torch.randn(5, 2, 4096, device="cuda", requires_grad=True), LIF(backend="cupy")
+    x, node = torch.randn(5, 2, 4096, device="cuda", requires_grad=True), LIF()
     expected = node(x)
     node.reset()
     with torch.cuda.stream(torch.cuda.Stream()):

@@ -23,7 +23,7 @@ from emsyolo.app.passes import Direct, Passes, Simulated
 from emsyolo.app.sheets import Drawing
 from emsyolo.convert.converter import is_conventional
 from emsyolo.dataset.datamodule import DataModule
-from emsyolo.deploy.inference import for_inference
+from emsyolo.deploy.inference import for_inference, quicken
 from emsyolo.device import named_device
 from emsyolo.model.detector import Detector
 from emsyolo.report.page import page
@@ -72,7 +72,8 @@ def evaluate(asked: Asked) -> dict[str, Any]:
         passes = Simulated(detector.eval(), cfg.read_out)
     else:
         ready = for_inference(detector, named_device(cfg.device), precision=cfg.precision, unroll=cfg.unroll)
-        passes = Direct(ready, cfg.read_out, compiled=cfg.compile)
+        quicken(ready, cfg.compile)
+        passes = Direct(ready, cfg.read_out)
     if cfg.stream and not isinstance(passes, Direct):
         raise ValueError("stream=true: a converted network answers after many steps; expected a directly trained one")
     drawing = Drawing(cfg.score_threshold, cfg.sheet_images, EXTREMES if cfg.report else 0)

@@ -71,17 +71,15 @@ class Direct:
     Args:
         detector: in evaluation mode.
         read_out: as for `read_out_times`.
-        compiled: compile what `answer` runs.
     """
 
     reference: bool = False
     batch_size: int | None = None
 
-    def __init__(self, detector: Detector, read_out: Sequence[int] | None = None, *, compiled: bool = False) -> None:
+    def __init__(self, detector: Detector, read_out: Sequence[int] | None = None) -> None:
         self.detector = detector
         self.times = read_out_times(detector.T, read_out)
         self._meter = ActivityMeter(detector)
-        self._fast = torch.compile(detector) if compiled else detector
 
     def maps(self, frames: Tensor) -> dict[int, HeadMaps]:
         """See `Passes`."""
@@ -104,8 +102,7 @@ class Direct:
 
     def answer(self, frames: Tensor) -> HeadMaps:
         """See `Passes`."""
-        maps: HeadMaps = self._fast(frames)
-        return maps
+        return self.detector(frames)
 
 
 class Simulated:

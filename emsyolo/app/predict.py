@@ -27,7 +27,7 @@ from emsyolo.app.video import SUFFIXES as VIDEOS
 from emsyolo.app.video import predict_video
 from emsyolo.dataset.event.recording import SUFFIXES as RECORDINGS
 from emsyolo.dataset.pixels import SUFFIXES, read_image
-from emsyolo.deploy.inference import for_inference
+from emsyolo.deploy.inference import for_inference, quicken
 from emsyolo.device import named_device
 from emsyolo.io import written_whole
 from emsyolo.report.boxes import draw_boxes
@@ -123,8 +123,7 @@ def predict(asked: Asked) -> None:
     class_names = weights.config["class_names"]
     device = named_device(cfg.device)
     detector = for_inference(trained_detector(cfg, weights), device, precision=cfg.precision, unroll=cfg.unroll)
-    if cfg.compile:
-        detector.compile()
+    quicken(detector, cfg.compile)
     if cfg.out is None:
         out = new_folder(Path(cfg.runs_dir) / "predict", time.strftime("%Y-%m-%d_%H-%M-%S"))
     else:

@@ -1,16 +1,27 @@
 # make train: set up .venv and train the default detector on the embedded data.
 # make test:  set up .venv and run every check.
+# make gpu:   set up .venv and, on a CUDA device, run the tests that need one and the benchmarks.
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: train test lint pytest clean
+CUDA ?= $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: \([0-9]*\).*/\1/p')
+RESULTS := benchmark/results
+
+.PHONY: train test gpu lint pytest clean
 
 train: $(INSTALLED)
 	$(BIN)/python train.py $(ARGS)
 
 test: lint pytest
+
+gpu: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cuda$(CUDA)]'
+	$(BIN)/python -m pytest -m gpu $(ARGS)
+	$(BIN)/python benchmark/neurons.py --device cuda --batch 32 --size 160 --out $(RESULTS)/neurons_cuda.json
+	$(BIN)/python benchmark/spike_yolo.py --device cuda --batch 16 --size 640 --out $(RESULTS)/spike_yolo_cuda.json
+	$(BIN)/python benchmark/network.py --device cuda --batch largest --size 640 --out $(RESULTS)/network_cuda.json
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

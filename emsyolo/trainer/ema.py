@@ -16,11 +16,15 @@ def ema_average(decay: float, steps: float) -> Callable[[list[torch.Tensor], lis
         steps: of the rise; early weights are forgotten fast.
     """
 
+    counts: dict[torch.dtype, float] = {}  # of updates; read from the device once
+
     @torch.no_grad()
     def update(averaged: list[torch.Tensor], current: list[torch.Tensor], count: Any) -> None:
-        share = 1 - decay * (1 - torch.exp(torch.as_tensor(-float(count) / steps))).item()
+        dtype = averaged[0].dtype  # torch calls once for each
+        counts[dtype] = number = counts[dtype] + 1 if dtype in counts else float(count)
+        share = 1 - decay * (1 - torch.exp(torch.as_tensor(-number / steps))).item()
         moved = [value.to(mean.device) for mean, value in zip(averaged, current, strict=True)]
-        if averaged[0].is_floating_point():  # torch calls once for each type
+        if dtype.is_floating_point:
             torch._foreach_lerp_(averaged, moved, share)
         else:
             torch._foreach_copy_(averaged, moved)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -50,8 +51,16 @@ class OnDevice(Tensor):
         raise AssertionError(f"{func} on the pretended device outside of `Pretended`")
 
 
+@contextmanager
+def pretended() -> Iterator[Pretended]:
+    """Within, `to(DEVICE)` brings modules and tensors to the device."""
+    # The one call that no mode sees.
+    with patch.object(Tensor, "as_subclass", _as_subclass), _Calls(), Pretended() as device:
+        yield device
+
+
 class Pretended(TorchDispatchMode):
-    """Within, `to(DEVICE)` brings modules and tensors to a device; it counts what the host would wait for.
+    """Computes on the host what is on the device, and counts what the host would wait for.
 
     Refuses integer products of matrices, tensors of host and device in one operation, and `numpy` of the device's, as
     CUDA does. A copy to the device is a wait unless it comes from pinned memory and is not blocking; one from it always
@@ -66,21 +75,6 @@ class Pretended(TorchDispatchMode):
         self.waits: Counter[str] = Counter()
         self._pinned: set[int] = set()
         self._kept: list[Tensor] = []  # pinned; an address that is free again could be another's
-        self._calls = _Calls()
-
-    def __enter__(self) -> Self:
-        self._stack = ExitStack()
-        self._stack.enter_context(self._calls)
-        super().__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
-        self._stack.close()
-
-    def total(self) -> int:
-        """All waits."""
-        return sum(self.waits.values())
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -162,6 +156,10 @@ class _Calls(TorchFunctionMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         name = getattr(func, "__name__", "")
+        for kind in types:
+            if kind is not OnDevice and issubclass(kind, OnDevice):
+                with self:
+                    return kind.__torch_function__(func, types, args, kwargs)
         if name in ("tensor", "as_tensor", "asarray") and _is_device(kwargs.get("device")):
             del kwargs["device"]
             return func(*args, **kwargs).to(DEVICE)
@@ -171,8 +169,6 @@ class _Calls(TorchFunctionMode):
             index = args[1] if isinstance(args[1], tuple) else (args[1],)
             index = tuple(torch.tensor(one) if isinstance(one, list) else one for one in index)
             args = (args[0], index, *args[2:])
-        if name == "as_subclass" and isinstance(args[0], OnDevice):
-            return _seen_as(args[1])(args[0].host)
         if name == "tolist" and isinstance(args[0], OnDevice):
             return args[0].to("cpu").tolist()
         if name == "pin_memory":
@@ -180,6 +176,10 @@ class _Calls(TorchFunctionMode):
         if name == "numpy" and isinstance(args[0], OnDevice):
             raise TypeError("can't convert a tensor of the device to numpy")
         return func(*args, **kwargs)
+
+
+def _as_subclass(x: Tensor, kind: type[Tensor]) -> Tensor:
+    return _seen_as(kind)(x.host) if isinstance(x, OnDevice) else torch._C.TensorBase.as_subclass(x, kind)
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def device_of(network: nn.Module) -> torch.device:
@@ -29,6 +29,32 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on a device, by way of pinned memory, so that the host need not wait for the copy."""
+    return x if device.type == "cpu" else x.pin_memory().to(device, non_blocking=True)
+
+
+class Late:
+    """Numbers of a device that the host reads later, without a wait for all that the device has been given since.
+
+    Args:
+        x: on any device; it must not be changed in place.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        self._copy = x.detach().to("cpu", non_blocking=True)
+        self._there: torch.cuda.Event | None = None
+        if x.is_cuda:
+            self._there = torch.cuda.Event()
+            self._there.record(torch.cuda.current_stream(x.device))
+
+    def value(self) -> Tensor:
+        """The numbers, on the host."""
+        if self._there is not None:
+            self._there.synchronize()
+        return self._copy
 
 
 def training_precision() -> str:

@@ -9,7 +9,7 @@ The way of a data item: disk -> Dataset[i] -> Sample -> augment -> Sample -> col
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -128,9 +128,19 @@ class Batch:
         return tuple(sample.targets for sample in self.samples)
 
     def to(self, device: torch.device) -> Batch:
-        """The batch with its frames on a device; targets follow where the loss needs them."""
-        before = None if self.before is None else self.before.to(device, non_blocking=True)
-        return replace(self, frames=self.frames.to(device, non_blocking=True), before=before)
+        """The batch with its frames on a device; targets stay on the host, and follow where the loss needs them.
+
+        The host does not wait for the copies where the batch is pinned.
+        """
+        return self._moved(lambda x: x.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The batch in pinned memory, from which a GPU copies by itself; a loader with `pin_memory` calls it."""
+        return self._moved(lambda x: x.pin_memory())
+
+    def _moved(self, move: Callable[[Tensor], Tensor]) -> Batch:
+        before, goes_on = (None if x is None else move(x) for x in (self.before, self.goes_on))
+        return replace(self, frames=move(self.frames), before=before, goes_on=goes_on)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -197,6 +207,13 @@ class HeadMaps:
         """All boxes and scores."""
         return self.layout.candidates(self.maps)
 
+    @classmethod
+    def joined(cls, parts: Sequence[HeadMaps]) -> HeadMaps:
+        """The maps of several read-outs of one detector, one after the other along N."""
+        if len(parts) == 1:
+            return parts[0]
+        return replace(parts[0], maps=tuple(map(torch.cat, zip(*(part.maps for part in parts), strict=True))))
+
     def split(self, parts: int) -> list[HeadMaps]:
         """The maps of each of `parts` read-outs, which lie one after the other along N."""
         levels = zip(*(level.chunk(parts) for level in self.maps), strict=True)
@@ -205,7 +222,7 @@ class HeadMaps:
 
 @dataclass(frozen=True)
 class Detections:
-    """The boxes found in one sample, best first.
+    """The boxes found in one sample, best first; on the host.
 
     Attributes:
         boxes_xyxy: `[M, 4]` float32, px of the input frames, or of the original after `to_original`.
@@ -219,10 +236,6 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    def cpu(self) -> Detections:
-        """The same on the CPU."""
-        return Detections(self.boxes_xyxy.cpu(), self.scores.cpu(), self.labels.cpu())
 
     def to_original(self, sample: Sample) -> Detections:
         """The same boxes in pixels of the sample's original image, clipped to it."""

@@ -20,7 +20,7 @@ def detect(sample: Sample, detector: Detector, postprocess: Postprocess, fit: Fi
     """The detections in one sample, px of its original, on the CPU."""
     batch = collate([fit(sample)])
     (found,) = postprocess(detector(batch.frames.to(device_of(detector))))
-    return found.cpu().to_original(batch.samples[0])
+    return found.to_original(batch.samples[0])
 
 
 def write_predictions(

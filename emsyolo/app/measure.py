@@ -22,7 +22,7 @@ from emsyolo.evaluator.coco import SCORES, CocoEvaluator
 from emsyolo.evaluator.op_count import energy_beside_spikingjelly
 from emsyolo.evaluator.speed import measure_speed
 from emsyolo.io import written_whole
-from emsyolo.model.postprocess import Postprocess
+from emsyolo.model.postprocess import Postprocess, found_in_each
 from emsyolo.report.activity import firing_rates
 from emsyolo.report.by_time import accuracy_by_time, metrics_by_time
 from emsyolo.report.curves import precision_recall_curves
@@ -142,11 +142,12 @@ def _looked_at(passes: Passes, data: DataModule, postprocess: Postprocess, drawi
     extremes = Extremes(drawing)
     rates: list[float] = []
     example = None
+    data.pin_memory = device.type == "cuda"
     for batch in track(data.val_loader(), description="evaluating", transient=True):
-        frames = batch.frames.to(device)
+        frames = batch.to(device).frames
         example = frames[:, :1] if example is None else example
         maps = passes.maps(frames)
-        found = {t: [detections.cpu() for detections in postprocess(maps[t])] for t in read_outs}
+        found = dict(zip(read_outs, found_in_each(postprocess, [maps[t] for t in read_outs]), strict=True))
         for t, detections in found.items():
             evaluators[t].update(detections, batch.samples)
         choice.add(batch, found)

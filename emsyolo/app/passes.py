@@ -124,7 +124,8 @@ class Simulated:
         self.reference = ann is not None
         self._ann = ann
         self._meters = {t: ActivityMeter(spiking) for t in self.times}
-        self._squares = dict.fromkeys(self.times, 0.0)  # of differences from the ANN's maps; sums of means
+        # Of differences from the ANN's maps, sums of means; kept on the device, so that nothing waits for it.
+        self._squares: dict[int, Tensor | float] = dict.fromkeys(self.times, 0.0)
         self._images = 0
 
     def maps(self, frames: Tensor) -> dict[int, HeadMaps]:
@@ -138,7 +139,7 @@ class Simulated:
             found[t] = _bare(maps)
             if self._ann is not None:
                 apart = torch.cat([(a - b).flatten() for a, b in zip(found[t].maps, found[ANN].maps, strict=True)])
-                self._squares[t] += apart.square().mean().item() * frames.shape[1]
+                self._squares[t] = self._squares[t] + apart.square().mean().double() * frames.shape[1]
         passes.close()
         self._images += frames.shape[1]
         return found
@@ -152,7 +153,7 @@ class Simulated:
         """See `Passes`."""
         if self._ann is None:
             return {}
-        return {t: (total / self._images) ** 0.5 for t, total in self._squares.items()}
+        return {t: (float(total) / self._images) ** 0.5 for t, total in self._squares.items()}
 
     def latency(self, steps: int) -> int:
         """See `Passes`."""

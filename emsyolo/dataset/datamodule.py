@@ -99,6 +99,7 @@ class DataModule:
 
     Attributes:
         fit: that transform.
+        pin_memory: loaders give batches in pinned memory, for a GPU; set it before they are made.
 
     Raises:
         ValueError: a name that cannot be that of a folder, a size that is not a multiple of the stride, a batch size
@@ -152,6 +153,7 @@ class DataModule:
         self.anchors = anchors
         self.seed = seed
         self.close_mosaic = close_mosaic
+        self.pin_memory = False
         self.lead = _checked_lead(warm_up_steps)
         self.sequence = None if sequence is None else Streams(sequence, stream_share, max_gap)
         self._open_train = train
@@ -241,6 +243,7 @@ class DataModule:
             batch_sampler=StreamSampler(recordings, sequence, self.batch_size, self.seed, rank, world_size),
             num_workers=self.num_workers,
             collate_fn=partial(collate_clips, window=recordings.framing.steps),
+            pin_memory=self.pin_memory,
             persistent_workers=self.num_workers > 0,
         )
 
@@ -252,6 +255,7 @@ class DataModule:
             num_workers=self.num_workers,
             collate_fn=collate,
             drop_last=drop_last,
+            pin_memory=self.pin_memory,
             persistent_workers=self.num_workers > 0,
         )
 

@@ -104,7 +104,7 @@ class Stream:
             state = after if self.stateful else None
             recent.append(maps)
             (found,) = self.postprocess(_mean(recent) if self.stateful else maps)
-            found = found.cpu().to_original(sample)
+            found = found.to_original(sample)
             yield Answer(end, frames, found, len(events), time.perf_counter() - began)
 
     @torch.inference_mode()

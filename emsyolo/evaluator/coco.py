@@ -204,9 +204,8 @@ def _index(images: list[dict[str, Any]], annotations: list[dict[str, Any]], clas
 
 def _rows(detections: Detections) -> NDArray[np.float64]:
     """Detections as `[M, 6]`: x, y, w, h, score, label."""
-    boxes = detections.boxes_xyxy.detach().cpu().double().numpy()
-    scores = detections.scores.detach().cpu().double().numpy()
-    labels = detections.labels.cpu().double().numpy()
+    boxes, scores = (x.detach().double().numpy() for x in (detections.boxes_xyxy, detections.scores))
+    labels = detections.labels.double().numpy()
     return np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2], scores[:, None], labels[:, None]), axis=1)
 
 

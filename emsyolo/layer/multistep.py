@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
+import torch
 from spikingjelly.activation_based import base, functional
 from torch import Tensor, nn
 
@@ -22,6 +23,25 @@ def over_time(x: Tensor, apply: Callable[[Tensor], Tensor]) -> Tensor:
     if x.shape[0] > 1 and x.stride(0) == 0:
         return over_time(x[:1], apply).expand(x.shape[0], -1, -1, -1, -1)
     return functional.seq_to_ann_forward(x, apply)
+
+
+def joined(maps: Sequence[Tensor]) -> Tensor:
+    """Maps `[T, N, C, H, W]` side by side along C; torch keeps channels_last where it joins four axes, not five."""
+    return torch.cat([_folded(x) for x in maps], dim=1).unflatten(0, (maps[0].shape[0], maps[0].shape[1]))
+
+
+def over_steps(x: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
+    """A reduction over T of `[T, N, C, H, W]`; where the steps are channels_last its result is, too."""
+    if x.shape[2] == 1 or x.stride(2) != 1:
+        return reduce(x)
+    return reduce(x.movedim(2, -1)).movedim(-1, -3)
+
+
+def _folded(x: Tensor) -> Tensor:
+    """`[T, N, C, H, W]` as `[T*N, C, H, W]`."""
+    if x.shape[0] > 1 and x.stride(0) == 0:  # a copy, which `flatten` would not make channels_last
+        return torch.cat([x[0]] * x.shape[0])
+    return x.flatten(0, 1)
 
 
 class MultiStep(nn.Sequential):

@@ -8,17 +8,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from emsyolo.device import sent
 from emsyolo.types import Targets
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Pairs of a true box and a place in one level's map.
+    """Pairs of a true box and a place in one level's map, as many as there might be, so that nobody waits for a count.
 
     Attributes:
-        image, anchor, row, column: `[P]` int64, the place.
+        image, anchor, row, column: `[P]` int64, the place; of pairs that do not match, any inside the map.
         boxes_xywh: `[P, 4]` the true box, centre and size, px.
         labels: `[P]` int64.
+        valid: `[P]` bool: whether they match.
     """
 
     image: Tensor
@@ -27,15 +29,22 @@ class Matches:
     column: Tensor
     boxes_xywh: Tensor
     labels: Tensor
+    valid: Tensor
 
 
-def flatten_targets(targets: Sequence[Targets], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """All boxes of a batch that are trained on: image index `[M]`, xywh in px `[M, 4]`, labels `[M]`."""
+def flatten_targets(targets: Sequence[Targets], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """All boxes of a batch that are trained on, in one transfer to the device of `like` and, of boxes, in its dtype.
+
+    Returns:
+        Image index `[M]`, boxes xywh in px `[M, 4]`, labels `[M]`.
+    """
     kept = [t.select(~t.ignore) for t in targets]
-    image = torch.cat([torch.full((len(t),), i, dtype=torch.int64) for i, t in enumerate(kept)])
+    image = torch.cat([torch.full((len(t),), i) for i, t in enumerate(kept)])
     xyxy = torch.cat([t.boxes_xyxy for t in kept])
     xywh = torch.cat(((xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]), dim=1)
-    return image.to(device), xywh.to(device), torch.cat([t.labels for t in kept]).to(device)
+    rows = torch.cat((image[:, None], xywh, torch.cat([t.labels for t in kept])[:, None]), dim=1)
+    rows = sent(rows, like.device)
+    return rows[:, 0].long(), rows[:, 1:5].to(like.dtype), rows[:, 5].long()
 
 
 def assign(
@@ -49,7 +58,7 @@ def assign(
     ratio: float,
     neighbours: bool = True,
 ) -> Matches:
-    """The matches of one level, in the form of YOLOv5.
+    """The matches of one level, in the form of YOLOv5, among all pairs of a box, an anchor and one of three cells.
 
     A box matches an anchor when max(w/aw, aw/w, h/ah, ah/h) < `ratio`, in the cell of its centre and in the two nearest
     neighbours (across the nearer vertical and the nearer horizontal edge), as far as these are inside the map.
@@ -65,25 +74,33 @@ def assign(
         neighbours: match in the two nearest neighbours as well as in the cell of the centre.
     """
     ratios = boxes_xywh[:, None, 2:] / anchors[None].to(boxes_xywh)
-    fits = torch.maximum(ratios, 1 / ratios).amax(dim=2) < ratio
-    box, anchor = fits.nonzero(as_tuple=True)
+    fits = torch.maximum(ratios, 1 / ratios).amax(dim=2) < ratio  # [M, A]
 
     height, width = size_hw
-    centre = boxes_xywh[box, :2] / stride
+    centre = boxes_xywh[:, :2] / stride
     cell = centre.floor()
     inside = centre - cell
-    left, up = (inside < 0.5).unbind(dim=1)
-    zero = torch.zeros_like(box)
-    near_x = torch.stack((torch.where(left, -1, 1), zero), dim=1)
-    near_y = torch.stack((zero, torch.where(up, -1, 1)), dim=1)
-    places = torch.stack([cell.long(), cell.long() + near_x, cell.long() + near_y])  # [3, P, 2], x before y
-    limits = torch.tensor([width, height], device=places.device)
-    valid = ((places >= 0) & (places < limits)).all(dim=2)
+    step = torch.where(inside < 0.5, -1, 1)
+    x, y = cell.long().unbind(dim=1)
+    columns = torch.stack((x, x + step[:, 0], x))  # [3, M]
+    rows = torch.stack((y, y, y + step[:, 1]))
     # Exactly on a middle line no neighbour is nearer, and YOLOv5 takes none.
-    valid[1] &= inside[:, 0] != 0.5
-    valid[2] &= inside[:, 1] != 0.5
-    valid[1:] &= neighbours
-    which, pair = valid.nonzero(as_tuple=True)
-    column, row = places[which, pair].unbind(dim=1)
-    box, anchor = box[pair], anchor[pair]
-    return Matches(image[box], anchor, row, column, boxes_xywh[box], labels[box])
+    off_middle = (inside != 0.5) & neighbours
+    wanted = torch.stack((torch.ones_like(off_middle[:, 0]), off_middle[:, 0], off_middle[:, 1]))
+    wanted &= (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+
+    pairs = (len(wanted), *fits.shape)  # [3, M, A]
+    number = torch.arange(len(anchors), device=image.device)
+
+    def listed(x: Tensor) -> Tensor:
+        return x.expand(pairs).flatten()
+
+    return Matches(
+        listed(image[:, None]),
+        listed(number),
+        listed(rows.clamp(0, height - 1)[:, :, None]),
+        listed(columns.clamp(0, width - 1)[:, :, None]),
+        boxes_xywh[:, None].expand(*pairs, 4).flatten(0, 2),
+        listed(labels[:, None]),
+        listed(wanted[:, :, None]) & listed(fits),
+    )

@@ -73,13 +73,17 @@ class PointLoss:
         weights = goal.scores.sum(dim=-1)
         # Several processes divide by their mean, so that the mean of their losses is that of all.
         total = summed(weights.sum()).clamp(min=1) / world_size()
-        at = goal.answers.nonzero(as_tuple=True)
-        wanted = (goal.boxes_xyxy / strides)[at]
-        where = points[at[1]]
+        image = torch.arange(len(classes), device=classes.device)[:, None].expand_as(goal.places)
+        at, chosen = (image, goal.places), goal.chosen
+        found = boxes[at]
+        # What answers for no box takes part as if it were found exactly, so that no 0 meets an infinity.
+        wanted = torch.where(chosen[..., None], (goal.boxes_xyxy / strides)[at], found.detach())
+        shares = torch.where(chosen, weights[at], 0)
+        aims = _sides(wanted, points[goal.places], layout.bins)
         parts = {
-            "box": ((1 - complete_iou(boxes[at], wanted)) * weights[at]).sum() / total,
+            "box": ((1 - complete_iou(found, wanted)) * shares).sum() / total,
             "class": bce(classes, goal.scores, reduction="sum") / total,
-            "dfl": (_bins_loss(sides[at], _sides(wanted, where, layout.bins)) * weights[at]).sum() / total,
+            "dfl": (_bins_loss(sides[at].flatten(0, 1), aims.flatten(0, 1)) * shares.flatten()).sum() / total,
         }
         gains = {"box": self.box, "class": self.classes, "dfl": self.dfl}
         parts = {name: value * gains[name] for name, value in parts.items()}
@@ -92,8 +96,8 @@ class PointLoss:
 
 
 def _sides(boxes_xyxy: Tensor, points: Tensor, bins: int) -> Tensor:
-    """Left, top, right, bottom `[M, 4]` of boxes from points, in cells, within the bins."""
-    apart = torch.cat((points - boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - points), dim=1)
+    """Left, top, right, bottom `[*, 4]` of boxes from points, in cells, within the bins."""
+    apart = torch.cat((points - boxes_xyxy[..., :2], boxes_xyxy[..., 2:] - points), dim=-1)
     return apart.clamp(0, bins - 1 - LAST)
 
 

@@ -9,10 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
-from torchvision.ops import box_convert, complete_box_iou_loss
+from torchvision.ops import box_convert
 
 from emsyolo.distributed import summed, world_size
 from emsyolo.geometry.anchors import AnchorLayout
+from emsyolo.geometry.iou import complete_iou
 from emsyolo.loss.assign import assign, flatten_targets
 from emsyolo.types import HeadMaps, Targets
 
@@ -60,8 +61,7 @@ class YOLOLoss:
         (1 - CIoU) and classes against its own, weighted by its objectness. Mehta and Ozturk, 2018.
         """
         maps = _exact(head_maps)
-        image, boxes, labels = flatten_targets(targets, maps[0].device)
-        boxes = boxes.to(maps[0].dtype)
+        image, boxes, labels = flatten_targets(targets, maps[0])
         layout = _anchored(head_maps)
         parts = {name: maps[0].new_zeros(()) for name in self.parts}
         levels = list(zip(maps, layout.strides, layout.anchors, strict=True))
@@ -79,25 +79,26 @@ class YOLOLoss:
             for raw, stride, anchors in levels
         ]
         # Several processes divide by their mean number of matches, so that the mean of their losses is that of all.
-        counts = summed(torch.tensor([float(len(m.labels)) for m in matches], device=maps[0].device)) / world_size()
+        counts = summed(torch.stack([m.valid.sum() for m in matches]).to(maps[0].dtype)) / world_size()
         for (raw, stride, anchors), m, count, balance in zip(
-            levels, matches, counts.to(maps[0].dtype), LEVEL_BALANCE[len(maps)], strict=True
+            levels, matches, counts.clamp(min=1 / world_size()), LEVEL_BALANCE[len(maps)], strict=True
         ):
             classes = raw.shape[-1] - 5
             objectness = raw.new_zeros(raw.shape[:-1])
-            if len(m.labels):
-                place = (m.image, m.anchor, m.row, m.column)
-                predicted = layout.decoding(raw, stride, anchors)[place]
-                miss = complete_box_iou_loss(_corners(predicted), _corners(m.boxes_xywh))
-                parts["box"] = parts["box"] + miss.sum() / count
-                ciou = (1 - miss.detach()).clamp(min=0)
-                flat = torch.stack(place).T @ torch.tensor(objectness.stride(), device=raw.device)
-                objectness.view(-1).scatter_reduce_(0, flat, ciou, "amax")
-                if classes > 1:
-                    truth = torch.zeros_like(raw[..., 5:][place])
-                    truth[torch.arange(len(m.labels)), m.labels] = 1
-                    every = bce(raw[..., 5:][place], truth, reduction="sum")
-                    parts["class"] = parts["class"] + every / (count * classes)
+            place, valid = (m.image, m.anchor, m.row, m.column), m.valid[:, None]
+            # What does not match takes part as if it were found exactly: no loss, no gradient, and never 0 * infinity.
+            predicted = torch.where(valid, layout.decoding(raw, stride, anchors)[place], m.boxes_xywh)
+            ciou = complete_iou(_corners(predicted), _corners(m.boxes_xywh), lift=0)
+            parts["box"] = parts["box"] + torch.where(m.valid, 1 - ciou, 0).sum() / count
+            found = torch.where(m.valid, ciou.detach(), 0).clamp(min=0)
+            steps = zip(place, objectness.stride(), strict=True)
+            flat = torch.stack([at * step for at, step in steps]).sum(dim=0)  # CUDA has no product of int64 matrices
+            objectness.view(-1).scatter_reduce_(0, flat, found, "amax")
+            if classes > 1:
+                logits = torch.where(valid, raw[..., 5:][place], 0)
+                truth = torch.zeros_like(logits).scatter_(1, m.labels[:, None], 1.0)
+                every = torch.where(valid, bce(logits, truth, reduction="none"), 0).sum()
+                parts["class"] = parts["class"] + every / (count * classes)
             parts["objectness"] = parts["objectness"] + balance * bce(raw[..., 4], objectness)
 
         gains = self._gains(maps, layout.strides[0])
@@ -145,8 +146,8 @@ def _distance(head_maps: HeadMaps, taught: HeadMaps, gains: dict[str, float]) ->
     levels = zip(maps, theirs, certainties, weights, layout.strides, layout.anchors, strict=True)
     for (raw, goal, certain, weight, stride, anchors), balance in zip(levels, LEVEL_BALANCE[len(maps)], strict=True):
         boxes, aims = (_corners(layout.decoding(raw_map, stride, anchors)) for raw_map in (raw, goal))
-        miss = complete_box_iou_loss(boxes.flatten(0, -2), aims.flatten(0, -2)).view_as(certain)
-        parts = {"box": miss, "class": bce(raw[..., 5:], goal[..., 5:].sigmoid(), reduction="none").mean(dim=-1)}
+        every = bce(raw[..., 5:], goal[..., 5:].sigmoid(), reduction="none")
+        parts = {"box": 1 - complete_iou(boxes, aims, lift=0), "class": every.mean(dim=-1)}
         for name, part in parts.items():
             if name == "box" or raw.shape[-1] > 6:
                 total = total + gains[name] * (part * certain).sum() / weight

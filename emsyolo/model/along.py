@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from emsyolo.device import sent
 from emsyolo.model.detector import Detector
 from emsyolo.neuron.state import State
 from emsyolo.types import Batch, HeadMaps
@@ -32,9 +33,10 @@ def warmed_up(detector: Detector, batch: Batch) -> State | None:
     parts = []
     for count in sorted({*lead} - {0}):
         places = [i for i, one in enumerate(lead) if one == count]
-        frames = before[len(before) - count :, places].repeat_interleave(_shown(detector, batch), dim=0)
+        at = sent(torch.tensor(places), before.device)
+        frames = before[len(before) - count :].index_select(1, at).repeat_interleave(_shown(detector, batch), dim=0)
         _, state = detector.run(frames, read_out=[range(len(frames) - 1, len(frames))], steps=len(frames))
-        parts.append((state, places))
+        parts.append((state, at))
     for module in training:
         module.training = True
     # Under autocast the casts of weights are kept, and these have no gradient.
@@ -61,7 +63,8 @@ def read_along(detector: Detector, batch: Batch, state: State | None) -> tuple[H
     maps, after = detector.run(frames, state, steps, len(frames))
     count = batch.frames.shape[1]
     rows = [spans.index(read.frames) * count + read.place for read in batch.reads]
-    return HeadMaps(tuple(level[rows] for level in maps.maps), maps.layout), after
+    at = sent(torch.tensor(rows, dtype=torch.int64), batch.frames.device)
+    return HeadMaps(tuple(level[at] for level in maps.maps), maps.layout), after
 
 
 def _shown(detector: Detector, batch: Batch) -> int:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
-from emsyolo.layer.multistep import MultiStep
+from emsyolo.layer.multistep import MultiStep, joined
 from emsyolo.layer.pool import MaxPool2d
 from emsyolo.layer.spike_conv import SpikeConv2d
 from emsyolo.layer.tdbn import TdBN
@@ -117,7 +116,7 @@ class EMSBlock2Cat(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[T, N, C_in, H, W]` to `[T, N, C_out, H/stride, W/stride]`."""
-        return self.residual(x) + self.pool(torch.cat((self.new(x), x), dim=2))
+        return self.residual(x) + self.pool(joined((self.new(x), x)))
 
 
 class MSBlock(nn.Module):

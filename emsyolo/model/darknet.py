@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from emsyolo.geometry.anchors import decode_darknet
-from emsyolo.layer.multistep import MultiStep, over_time
+from emsyolo.layer.multistep import MultiStep, joined, over_time
 from emsyolo.layer.stages import Stages
 from emsyolo.layer.tdbn import TdBN
 from emsyolo.model.detector import Detector
@@ -116,8 +115,8 @@ class DarknetBackbone(Stages):
         outputs: list[Tensor] = []
         for module, sources in zip(self.layers, self.sources, strict=True):
             inputs = [outputs[source] if source >= 0 else x for source in sources]
-            joined = inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=2)
-            outputs.append(self.stage(module, joined) if isinstance(module, MultiStep) else over_time(joined, module))
+            given = inputs[0] if len(inputs) == 1 else joined(inputs)
+            outputs.append(self.stage(module, given) if isinstance(module, MultiStep) else over_time(given, module))
         return tuple(outputs[place] for place in reversed(self.read))
 
 

@@ -11,6 +11,7 @@ from spikingjelly.activation_based.neuron import BaseNode
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from emsyolo.layer.multistep import over_steps
 from emsyolo.model.encode import Encode
 from emsyolo.model.head import Head
 from emsyolo.neuron.neuron import waits_for_all
@@ -123,9 +124,7 @@ class Detector(nn.Module):
             if state is not None:
                 put(self, state)
             found = list(self._read(frames, read_out, steps))
-            levels = zip(*(part.maps for part in found), strict=True)
-            maps = found[0] if len(found) == 1 else HeadMaps(tuple(map(torch.cat, levels)), self.head.layout)
-            return maps, take(self)
+            return HeadMaps.joined(found), take(self)
 
     def read(self, frames: Tensor, read_out: Sequence[range]) -> Generator[HeadMaps]:
         """The head maps of `run` from nothing, range by range, each as soon as its last step is computed."""
@@ -168,7 +167,7 @@ class Detector(nn.Module):
             while done < end:
                 steps = min(chunk, end - done)
                 features = self._features(x[done : done + steps])
-                parts = [feature.sum(dim=0, keepdim=True) for feature in features] if steps > 1 else list(features)
+                parts = [over_steps(feature, _total) for feature in features] if steps > 1 else list(features)
                 for start in {span.start for span in ranges if span.start <= done < span.stop}:
                     before = sums.get(start)
                     sums[start] = [a + b for a, b in zip(before, parts, strict=True)] if before else parts
@@ -198,7 +197,7 @@ class Detector(nn.Module):
             features = self._features(x[: steps.stop])
             weights = weights_of(steps.stop).to(features[0])
             shares = (weights / weights.sum()).view(-1, 1, 1, 1, 1)
-            yield self.head([(shares * feature).sum(dim=0, keepdim=True) for feature in features])
+            yield self.head([over_steps(shares * feature, _total) for feature in features])
 
     def _features(self, x: Tensor) -> tuple[Tensor, ...]:
         """What the head reads, per scale `[T, N, C, H, W]`; goes on from the network's memories and leaves its own."""
@@ -207,3 +206,8 @@ class Detector(nn.Module):
             raise ValueError(f"frames are {x.shape[-2]}x{x.shape[-1]} px (HxW); expected multiples of {stride}")
         features: tuple[Tensor, ...] = self.neck(*self.backbone(x))
         return features if self.temporal is None else self.temporal(features)
+
+
+def _total(steps: Tensor) -> Tensor:
+    """The sum over T, as one step."""
+    return steps.sum(dim=0, keepdim=True)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from emsyolo.geometry.anchors import AnchorLayout, BoxDecoding, decode_yolov5
+from emsyolo.layer.multistep import over_steps
 from emsyolo.neuron.neuron import NeuronFactory
 from emsyolo.types import HeadMaps, Layout
 
@@ -50,7 +51,7 @@ class Head(nn.Module):
 def mean_over_time(x: Tensor, conv: nn.Module) -> Tensor:
     """The mean of `[T, N, C, H, W]` over T, in a convolution's type; of one step itself: spikes stay spikes."""
     dtype = conv.get_parameter("weight").dtype
-    return x.mean(dim=0, dtype=dtype) if len(x) > 1 else x[0].to(dtype)
+    return over_steps(x, lambda steps: steps.mean(dim=0, dtype=dtype)) if len(x) > 1 else x[0].to(dtype)
 
 
 class YOLOHead(Head):

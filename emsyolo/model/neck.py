@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from emsyolo.layer.multistep import MultiStep, over_time
+from emsyolo.layer.multistep import MultiStep, joined, over_time
 from emsyolo.layer.stages import Stages
 from emsyolo.model.block import BlockFactory, conv_norm
 from emsyolo.neuron.neuron import NeuronFactory
@@ -61,5 +60,5 @@ class TinyNeck(Stages):
         """Maps at stride 16 `[T, N, fine, H/16, W/16]` and stride 32 `[T, N, coarse, H/32, W/32]`."""
         reduced = self.stage(self.reduce, stage4)
         up = over_time(self.stage(self.lateral, reduced), lambda x: interpolate(x, scale_factor=2.0, mode="nearest"))
-        fine = self.stage(self.last4, torch.cat((up, stage3), dim=2))
+        fine = self.stage(self.last4, joined((up, stage3)))
         return fine, self.stage(self.last5, reduced)

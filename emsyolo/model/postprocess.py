@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,9 +27,21 @@ def decode(head_maps: HeadMaps) -> Tensor:
     return layout.decode(head_maps.maps)
 
 
+def found_in_each(
+    postprocess: Callable[[HeadMaps], list[Detections]], read_outs: Sequence[HeadMaps]
+) -> list[list[Detections]]:
+    """What a postprocess finds in each of several read-outs of a batch; it waits for the device as for one."""
+    found = postprocess(HeadMaps.joined(read_outs))
+    count = len(found) // len(read_outs)
+    return [found[i * count : (i + 1) * count] for i in range(len(read_outs))]
+
+
 @dataclass(frozen=True)
 class Postprocess:
     """Score threshold and non-maximum suppression; the defaults are those with which the papers measure mAP (YOLOv5).
+
+    The boxes of a batch that pass the threshold come to the host together; suppression, whose result has as many boxes
+    as there happen to be, is done there. So a batch waits for its device twice: for their number, and for them.
 
     Attributes:
         confidence: boxes whose score is below are dropped, in [0, 1].
@@ -55,19 +68,22 @@ class Postprocess:
 
     def select(self, candidates: Candidates) -> list[Detections]:
         """One `Detections` per image."""
-        return [self._selected(*one) for one in zip(candidates.boxes_xyxy, candidates.scores, strict=True)]
-
-    def _selected(self, boxes: Tensor, scores: Tensor) -> Detections:
-        """The detections among the boxes `[P, 4]` xyxy and scores `[P, K]` of one image."""
+        boxes, scores = candidates.boxes_xyxy, candidates.scores
         if not self.multi_label:
-            best = scores.max(dim=1, keepdim=True)
-            scores = torch.zeros_like(scores).scatter(1, best.indices, best.values)
-        box, label = (scores > self.confidence).nonzero(as_tuple=True)
-        score = scores[box, label]
+            best = scores.max(dim=2, keepdim=True)
+            scores = torch.zeros_like(scores).scatter(2, best.indices, best.values)
+        image, box, label = (scores > self.confidence).nonzero(as_tuple=True)
+        # One tensor, so that it is one transfer; whole numbers below 2^24 are exact in float32.
+        columns = (boxes[image, box], *(x[:, None].to(boxes.dtype) for x in (scores[image, box, label], label, image)))
+        rows = torch.cat(columns, dim=1).cpu()
+        counts = rows[:, -1].long().bincount(minlength=len(scores)).tolist()
+        return [self._kept(one[:, :4], one[:, 4], one[:, 5].long()) for one in rows.split(counts)]
+
+    def _kept(self, xyxy: Tensor, score: Tensor, label: Tensor) -> Detections:
+        """The detections among the boxes `[M, 4]` xyxy of one image."""
         if len(score) > CANDIDATES:
             score, top = score.topk(CANDIDATES)
-            box, label = box[top], label[top]
-        xyxy = boxes[box]
+            xyxy, label = xyxy[top], label[top]
         keep = nms(xyxy, score, label, iou=self.iou, limit=self.limit)
         found = merged(xyxy, score, label, keep, iou=self.iou) if self.merge else xyxy[keep]
         return Detections(found, score[keep], label[keep])

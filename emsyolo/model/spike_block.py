@@ -6,11 +6,10 @@ momentum. Luo et al., ECCV 2024, and its published code.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from emsyolo.layer.from_spikes import FromSpikes
-from emsyolo.layer.multistep import MultiStep, over_time
+from emsyolo.layer.multistep import MultiStep, joined, over_time
 from emsyolo.layer.rep import RepConv
 from emsyolo.layer.spike_conv import SpikeConv2d
 from emsyolo.layer.tdbn import TdBN
@@ -133,4 +132,4 @@ class SPPF(nn.Module):
         levels = [self.reduce(x)]
         for _ in range(3):
             levels.append(over_time(levels[-1], self.pool))
-        return self.join(torch.cat(levels, dim=2))
+        return self.join(joined(levels))

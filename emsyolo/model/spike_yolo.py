@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from emsyolo.layer.multistep import over_time
+from emsyolo.layer.multistep import joined, over_time
 from emsyolo.layer.stages import Stages
 from emsyolo.model.detector import Detector
 from emsyolo.model.encode import Encode
@@ -86,11 +85,11 @@ class SpikeYOLONeck(Stages):
     def forward(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Maps at strides 8, 16 and 32."""
         p5 = self.stage(self.reduce5, coarse)
-        p4 = self.stage(self.reduce4, torch.cat((self.stage(self.up4, _twice(p5)), middle), dim=2))
-        p3 = self.stage(self.reduce3, torch.cat((self.stage(self.up3, _twice(p4)), fine), dim=2))
+        p4 = self.stage(self.reduce4, joined((self.stage(self.up4, _twice(p5)), middle)))
+        p3 = self.stage(self.reduce3, joined((self.stage(self.up3, _twice(p4)), fine)))
         out3 = self.stage(self.out3, p3)
-        out4 = self.stage(self.out4, torch.cat((self.stage(self.down4, out3), p4), dim=2))
-        out5 = self.stage(self.out5, torch.cat((self.stage(self.down5, out4), p5), dim=2))
+        out4 = self.stage(self.out4, joined((self.stage(self.down4, out3), p4)))
+        out5 = self.stage(self.out5, joined((self.stage(self.down5, out4), p5)))
         return out3, out4, out5
 
 

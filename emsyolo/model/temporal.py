@@ -9,7 +9,7 @@ import torch
 from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
-from emsyolo.layer.multistep import over_time
+from emsyolo.layer.multistep import joined, over_time
 from emsyolo.neuron.kernels.layout import check_potential, potential_dtype
 
 Channels = Sequence[int | Sequence[int]]  # of each level, or of each of the maps of each level
@@ -93,7 +93,8 @@ class ConvLSTM(base.MemoryModule):
             h = o.sigmoid() * c.tanh()
             out.append(h)
         self.h, self.c = h, c
-        return x + over_time(torch.stack(out), self.output)
+        # Joined along N: `torch.stack` would not keep channels_last.
+        return x + over_time(torch.cat(out).unflatten(0, (len(out), -1)), self.output)
 
 
 class ConvLSTMs(nn.Module):
@@ -126,5 +127,5 @@ class ConvLSTMs(nn.Module):
         rest = list(maps)
         for level, widths in zip(self.levels, self.widths, strict=True):
             mine, rest = rest[: len(widths)], rest[len(widths) :]
-            found += level(torch.cat(mine, dim=2)).split(widths, dim=2)
+            found += level(joined(mine)).split(widths, dim=2)
         return tuple(found)

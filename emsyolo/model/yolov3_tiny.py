@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from emsyolo.geometry.anchors import BoxDecoding, decode_yolov5
-from emsyolo.layer.multistep import MultiStep
+from emsyolo.layer.multistep import MultiStep, joined
 from emsyolo.layer.stages import Stages
 from emsyolo.layer.tdbn import TdBN
 from emsyolo.model.detector import Detector
@@ -87,7 +86,7 @@ class YOLOv3Neck(Stages):
         """Maps at stride 16 and stride 32."""
         reduced = self.stage(self.reduce, coarse)
         up = self.stage(self.up, self.stage(self.lateral, reduced))
-        return self.stage(self.last4, torch.cat((up, fine), dim=2)), self.stage(self.last5, reduced)
+        return self.stage(self.last4, joined((up, fine))), self.stage(self.last5, reduced)
 
 
 class TinyYOLOBackbone(Stages):

@@ -45,4 +45,4 @@ class LeakySiLU(base.MemoryModule):
             y = silu(self.decay * y * (1 - y.detach()) + current)
             out.append(y)
         self.y = y.detach()
-        return torch.stack(out)
+        return torch.cat(out).view_as(x_seq)

@@ -61,11 +61,11 @@ class State:
         return self._changed(lambda _module, _name, value: value.to(device) if isinstance(value, Tensor) else value)
 
     @classmethod
-    def joined(cls, parts: Sequence[tuple[State, Sequence[int]]], count: int) -> State:
+    def joined(cls, parts: Sequence[tuple[State, Tensor]], count: int) -> State:
         """One state of `count` samples from states of some of them; the others are at their start.
 
         Args:
-            parts: states, each with the places of its samples.
+            parts: states, each with the places of its samples, int64.
             count: N of the whole.
         """
         values: Memories = {}
@@ -84,7 +84,7 @@ class State:
         return replace(self, values=values)
 
 
-def _placed(parts: Sequence[tuple[Any, Sequence[int]]], start: Any, count: int) -> Any:
+def _placed(parts: Sequence[tuple[Any, Tensor]], start: Any, count: int) -> Any:
     """One memory of a joined state."""
     tensors = [value for value, _ in parts if isinstance(value, Tensor)]
     if not tensors:
@@ -92,7 +92,7 @@ def _placed(parts: Sequence[tuple[Any, Sequence[int]]], start: Any, count: int) 
     whole = tensors[0].new_full((count, *tensors[0].shape[1:]), 0 if start is None else start)
     for value, places in parts:
         if isinstance(value, Tensor):
-            whole[list(places)] = value
+            whole[places] = value
     return whole
 
 

@@ -16,11 +16,22 @@ def ema_average(decay: float, steps: float) -> Callable[[list[torch.Tensor], lis
         steps: of the rise; early weights are forgotten fast.
     """
 
+    counts: dict[torch.dtype, float] = {}  # of updates
+
+    def number(count: Any, dtype: torch.dtype) -> float:
+        """The count, read once from a device that would have to be waited for, and then counted here."""
+        if not isinstance(count, torch.Tensor) or count.device.type == "cpu" or dtype not in counts:
+            counts[dtype] = float(count)
+        else:
+            counts[dtype] += 1
+        return counts[dtype]
+
     @torch.no_grad()
     def update(averaged: list[torch.Tensor], current: list[torch.Tensor], count: Any) -> None:
-        share = 1 - decay * (1 - torch.exp(torch.as_tensor(-float(count) / steps))).item()
+        dtype = averaged[0].dtype  # torch calls once for each
+        share = 1 - decay * (1 - torch.exp(torch.as_tensor(-number(count, dtype) / steps))).item()
         moved = [value.to(mean.device) for mean, value in zip(averaged, current, strict=True)]
-        if averaged[0].is_floating_point():  # torch calls once for each type
+        if dtype.is_floating_point:
             torch._foreach_lerp_(averaged, moved, share)
         else:
             torch._foreach_copy_(averaged, moved)

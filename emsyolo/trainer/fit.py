@@ -102,6 +102,7 @@ def fit(trainer: Trainer, module: DetectionModule, data: DataModule, resume: Pat
             f"dataset {data.name} has {len(data.val)} validation images for {trainer.world_size} processes; expected "
             "at least one for each: lower trainer.devices or trainer.num_nodes"
         )
+    data.pin_memory = trainer.strategy.root_device.type == "cuda"
     train = data.train_loader(trainer.global_rank, trainer.world_size, trainer.max_epochs)
     val = data.val_loader(rank=trainer.global_rank, world_size=trainer.world_size, lead=data.carried_steps)
     if resume is not None:

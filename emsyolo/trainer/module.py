@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import lightning
 import torch
 from torch import Tensor
 
+from emsyolo.device import Late
 from emsyolo.distributed import gathered, rank, world_size
 from emsyolo.loss.loss import Loss, check_pair
 from emsyolo.model.along import read_along, warmed_up
@@ -49,7 +51,8 @@ class DetectionModule(lightning.LightningModule):
         teacher: whose maps are imitated; None: nobody's.
 
     Raises:
-        ValueError: a loss that does not understand the head's maps; in a training step, one that is not finite.
+        ValueError: a loss that does not understand the head's maps; in a training, one that is not finite: before the
+            next step, a checkpoint or a validation.
     """
 
     def __init__(self, detector: Detector, loss: Loss, recipe: Recipe, teacher: Teacher | None = None) -> None:
@@ -60,6 +63,7 @@ class DetectionModule(lightning.LightningModule):
         self.recipe = recipe
         self.teacher = teacher
         self._state: State | None = None  # of the streams of a training
+        self._last: tuple[Late, str] | None = None  # the last loss, and where it was
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -68,18 +72,35 @@ class DetectionModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
+        self._check_last()
         taught = None if self.teacher is None else self.teacher(batch.frames)
         parts = self.loss(self._maps(batch), batch.targets, taught)
-        if not torch.isfinite(parts["loss"]):
-            names = ", ".join(sample.name for sample in batch.samples[:4])
-            raise ValueError(
-                f"the loss is {parts['loss'].item()} at epoch {self.current_epoch}, batch {batch_idx} ({names}, ...); "
-                "lower optimizer.optimizer.lr or trainer.gradient_clip_val, lengthen optimizer.warmup_epochs, or, with "
-                "trainer.precision=16-mixed, use bf16-mixed; resume=last goes on from the last good checkpoint"
-            )
+        names = ", ".join(sample.name for sample in batch.samples[:4])
+        self._last = Late(parts["loss"]), f"epoch {self.current_epoch}, batch {batch_idx} ({names}, ...)"
         self.log_dict({f"train/{name}": value for name, value in parts.items()}, batch_size=len(batch))
         # Published: gradients of accumulated batches and of several processes are summed; Lightning averages them.
         return parts["loss"] * self.trainer.accumulate_grad_batches * self.trainer.world_size
+
+    def _check_last(self) -> None:
+        """Refuse to go on from a loss that was not finite; asked a step late, so that the host runs ahead."""
+        last, self._last = self._last, None
+        if last is None:
+            return
+        loss, where = last[0].value().item(), last[1]
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"the loss is {loss} at {where}; lower optimizer.optimizer.lr or trainer.gradient_clip_val, lengthen "
+                "optimizer.warmup_epochs, or, with trainer.precision=16-mixed, use bf16-mixed; resume=last goes on "
+                "from the last good checkpoint"
+            )
+
+    def on_validation_start(self) -> None:
+        """Measure no weights that a loss has spoilt."""
+        self._check_last()
+
+    def on_train_end(self) -> None:
+        """Look at the last loss, too."""
+        self._check_last()
 
     def _maps(self, batch: Batch) -> HeadMaps:
         """The head maps of one training batch, a row for each sample."""
@@ -91,7 +112,8 @@ class DetectionModule(lightning.LightningModule):
         return self.detector(batch.frames) if state is None else self.detector.run(batch.frames, state)[0]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the network remembers of its streams, in every process, for a training that goes on."""
+        """Keep what the network remembers of its streams, in every process; no weights that a loss has spoilt."""
+        self._check_last()
         if self._state is not None:
             checkpoint[STREAMS] = [{"values": one.values, "start": one.start} for one in gathered(self._state)]
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 
 from emsyolo.types import Batch
 
 log = logging.getLogger(__name__)
+SHOWN_EVERY_S = 0.5  # each look at the figures waits for the device
 SHOWN = ("train/loss", "val/mAP", "val/mAP50", "val/carried_mAP50")  # after the loss's parts
 
 
@@ -23,6 +26,8 @@ class Progress(RichProgressBar):
         self._started = 0.0
         self._images = 0
         self._training_s = 0.0
+        self._figures: dict[str, float] = {}
+        self._read_at = -math.inf
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -44,18 +49,27 @@ class Progress(RichProgressBar):
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """The figures beside the bar."""
-        names = (*(f"train/{part}" for part in getattr(pl_module, "parts", ())), *SHOWN)
-        shown = {
-            name.split("/")[1]: float(trainer.callback_metrics[name])
-            for name in names
-            if name in trainer.callback_metrics
-        }
-        return {**shown, "images/s": self.images_per_s()}
+        """The figures beside the bar, read anew every half second."""
+        if time.monotonic() - self._read_at >= SHOWN_EVERY_S:
+            self._figures = _read(trainer, pl_module)
+            self._read_at = time.monotonic()
+        return {**self._figures, "images/s": self.images_per_s()}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """One line per epoch, which also reaches the log file."""
         super().on_validation_end(trainer, pl_module)
         if not trainer.sanity_checking:
-            figures = "  ".join(f"{name} {value:.3f}" for name, value in self.get_metrics(trainer, pl_module).items())
+            shown = {**_read(trainer, pl_module), "images/s": self.images_per_s()}
+            figures = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
             log.info("epoch %d/%s  %s", trainer.current_epoch + 1, trainer.max_epochs, figures)
+
+
+def _read(trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
+    """The figures as they are now, by one transfer."""
+    known = trainer.callback_metrics
+    names = (*(f"train/{part}" for part in getattr(pl_module, "parts", ())), *SHOWN)
+    there = [name for name in names if name in known]
+    if not there:
+        return {}
+    values = torch.stack([known[name].float() for name in there]).tolist()
+    return {name.split("/")[1]: value for name, value in zip(there, values, strict=True)}

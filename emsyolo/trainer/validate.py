@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from emsyolo.evaluator.coco import SCORES, CocoEvaluator
-from emsyolo.model.postprocess import Postprocess
+from emsyolo.model.postprocess import Postprocess, found_in_each
 from emsyolo.types import Batch, HeadMaps
 
 CARRIED = "carried_"  # before the name of a figure
@@ -49,8 +49,9 @@ class Validate(Callback):
     ) -> None:
         """Add the detections of one batch."""
         found: dict[str, HeadMaps] = outputs
-        for prefix, evaluator in self.evaluators.items():
-            evaluator.update(self.postprocess(found[f"{prefix}head_maps"]), batch.samples)
+        maps = [found[f"{prefix}head_maps"] for prefix in self.evaluators]
+        for evaluator, detections in zip(self.evaluators.values(), found_in_each(self.postprocess, maps), strict=True):
+            evaluator.update(detections, batch.samples)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute, over all processes, and log."""

@@ -21,7 +21,10 @@ def places(
         ratio=ratio,
         neighbours=neighbours,
     )
-    return set(zip(m.anchor.tolist(), m.row.tolist(), m.column.tolist(), strict=True))
+    places = torch.stack((m.anchor, m.row, m.column), dim=1)[m.valid].tolist()
+    found = {(anchor, row, column) for anchor, row, column in places}
+    assert len(found) == len(places)
+    return found
 
 
 def test_own_cell_and_the_two_nearest() -> None:

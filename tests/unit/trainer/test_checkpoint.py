@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from emsyolo.trainer.fit import make_trainer
+from emsyolo.types import HeadMaps
 
 FIGURE = 0.25
 
@@ -25,7 +26,8 @@ class Small(lightning.LightningModule):
         return cast(torch.Tensor, self.detector(batch)).sum()
 
     def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        return {"head_maps": None, "carried_head_maps": None}
+        nothing = HeadMaps((), cast(Any, None))
+        return {"head_maps": nothing, "carried_head_maps": nothing}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), 0.1)

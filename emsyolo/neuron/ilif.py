@@ -75,6 +75,8 @@ class ILIF(neuron.ILIFNode):
         ValueError: an argument outside its range, an unknown back-end, or, when run, one that the device does not have.
     """
 
+    remembers = True  # its potential, for the next call
+
     def __init__(
         self,
         levels: int = 4,
@@ -127,7 +129,10 @@ class ILIF(neuron.ILIFNode):
             spikes, self.v = reference.ilif_steps(x_seq, v, decay=self.decay, input_scale=scale, levels=self.levels)
             return spikes
         keep = torch.is_grad_enabled() and x_seq.requires_grad
-        spikes, bits, self.v = operator.ilif(x_seq, v, self.decay, scale, self.levels, keep, self.spike_dtype)
+        spikes, bits, last = operator.ilif(
+            x_seq, v, self.decay, scale, self.levels, keep, self.spike_dtype, self.remembers
+        )
+        self.v = last if self.remembers else 0.0
         if keep and self.pack:
             self._packed = Packed(bits, len(x_seq), partial(_unpacked, levels=self.levels))
         return spikes

@@ -97,6 +97,7 @@ class LIF(neuron.LIFNode):
     """
 
     spikes = Spikes()
+    remembers = True  # its potential, for the next call
 
     def __init__(
         self,
@@ -164,7 +165,8 @@ class LIF(neuron.LIFNode):
             spikes, self.v = reference.lif_steps(x_seq, v, **{name: getattr(self, name) for name in names})
             return spikes
         keep = torch.is_grad_enabled() and x_seq.requires_grad
-        spikes, bits, self.v = operator.lif(x_seq, v, *constants, self.soft_reset, keep, self.spike_dtype)
+        spikes, bits, last = operator.lif(x_seq, v, *constants, self.soft_reset, keep, self.spike_dtype, self.remembers)
+        self.v = last if self.remembers else self.start * self.v_threshold
         self._packed = Packed(bits, len(x_seq), operator.unpack) if keep and self.pack else None
         return spikes
 

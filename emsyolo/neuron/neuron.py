@@ -30,7 +30,8 @@ class Neuron(Protocol):
     """A neuron or an activation.
 
     One that keeps something else for the backward pass by the setting `memory` has a method `keep` as well (see
-    `neuron.memory`), and one that keeps its spikes as bits `take_bits` (see `packed_spikes`).
+    `neuron.memory`), and one that keeps its spikes as bits `take_bits` (see `packed_spikes`). One that can save itself
+    writing potentials that nobody reads has an attribute `remembers` (see `neuron.state.unread`).
 
     Attributes:
         v_threshold: where the weights of normalisations before it start; 1 for an activation.

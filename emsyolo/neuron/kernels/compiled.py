@@ -20,8 +20,10 @@ from emsyolo.neuron.kernels.layout import (
     STEPS_PER_BYTE,
     bytes_for,
     in_order_of,
+    left_over,
     like_rows,
     potential_dtype,
+    potentials,
     rows_of,
 )
 from emsyolo.neuron.kernels.team import in_team, shared
@@ -43,15 +45,14 @@ def forward(
     soft_reset: bool,
     keep: bool,
     spike_dtype: torch.dtype | None = None,
+    last: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Spikes, bits for the backward pass (no row of them without `keep`) and last potential, as `operator.lif`."""
     x = rows_of(x)
     rows, real = (x[:1] if x.stride(0) == 0 else x), potential_dtype(x.dtype)
     spikes = like_rows(x, len(x), spike_dtype or x.dtype)
     bits = like_rows(x, bytes_for(len(x)) if keep else 0, torch.uint8)
-    last = like_rows(x, 1, real)
-    if v is not None:
-        last.copy_(v)
+    before, after = potentials(x, v, last=last)
     number = np.float64 if real == torch.float64 else np.float32
     shared(
         x[0].numel(),
@@ -59,7 +60,7 @@ def forward(
         _forward,
         _forward_by_all,
         memory(rows if x.dtype != torch.float16 else rows.float()),
-        memory(last)[0],
+        *potential_rows(x, before, after),
         memory(spikes),
         memory(bits),
         _one(spikes.dtype),
@@ -67,9 +68,8 @@ def forward(
         number(v_threshold),
         number(surrogate_width / 2),
         soft_reset,
-        v is not None,
     )
-    return spikes, bits, last[0]
+    return spikes, bits, left_over(x, after)
 
 
 def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float, soft_reset: bool) -> Tensor:
@@ -154,7 +154,8 @@ def _store_of(value: Any, like: Any) -> Any:
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
 def _forward(
     x: NDArray[Any],
-    v: NDArray[Any],
+    before: NDArray[Any],
+    after: NDArray[Any],
     spikes: NDArray[Any],
     bits: NDArray[Any],
     one: Any,
@@ -162,21 +163,20 @@ def _forward(
     v_threshold: Any,
     half_width: Any,
     soft: bool,
-    starts: bool,
     begin: int,
     end: int,
 ) -> None:
-    """Rows of x are steps (one row: the same at every step); bits has no rows if not wanted.
+    """Rows of x are steps (one row: the same at every step); before, after and bits have no rows if there are none.
 
-    v is written and, with `starts`, read before; between them a block's potentials lie in the cache.
+    Between reading and writing potentials, those of a block lie in the cache.
     """
     zero, nothing = one - one, decay - decay
-    potentials = np.empty(BLOCK, v.dtype)
+    block = np.empty(BLOCK, before.dtype)
     for start in range(begin, end, BLOCK):
         stop = min(start + BLOCK, end)
-        potential = potentials[: stop - start]
-        if starts:
-            potential[:] = v[start:stop]
+        potential = block[: stop - start]
+        if len(before):
+            potential[:] = before[0, start:stop]
         else:
             potential[:] = nothing
         for t in range(len(spikes)):
@@ -200,7 +200,8 @@ def _forward(
                     fired = distance >= 0
                     out[i] = one if fired else zero
                     potential[i] = (distance if soft else nothing) if fired else u
-        v[start:stop] = potential
+        if len(after):
+            after[0, start:stop] = potential
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
@@ -261,6 +262,12 @@ def _unpack_by_all(count: int, threads: int, *arguments: Any) -> None:
 def _one(dtype: torch.dtype) -> Any:
     """A spike as it is stored; of half precision its bits."""
     return np.int16(ONE_BITS[dtype]) if dtype in ONE_BITS else torch.ones((), dtype=dtype).numpy()[()]
+
+
+def potential_rows(x: Tensor, *rows: Tensor | None) -> list[NDArray[Any]]:
+    """The memory of potentials of the neurons of x, each `[1, neurons]`; no row of those that there are not."""
+    none = like_rows(x, 0, potential_dtype(x.dtype))
+    return [memory(none if one is None else one) for one in rows]
 
 
 def memory(x: Tensor) -> NDArray[Any]:

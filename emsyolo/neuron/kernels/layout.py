@@ -41,6 +41,24 @@ def in_order_of(x: Tensor, like: Tensor) -> Tensor:
     return like_rows(like, len(x), x.dtype).copy_(x)
 
 
+def potentials(x: Tensor, v: Tensor | None, *, last: bool) -> tuple[Tensor | None, Tensor | None]:
+    """What a kernel reads potentials from and writes them to, `[1, N, *]` each, in the order in memory of x's rows.
+
+    Args:
+        x: currents, as of `rows_of`.
+        v: before the first step `[N, *]`; None is 0.
+        last: those after the last step are wanted; else there is nothing to write to.
+    """
+    real = potential_dtype(x.dtype)
+    before = None if v is None else in_order_of(v.detach().to(x.device, real)[None], x)
+    return before, like_rows(x, 1, real) if last else None
+
+
+def left_over(x: Tensor, after: Tensor | None) -> Tensor:
+    """The potentials that an operator gives, `[N, *]`; of shape `[0]` where nobody asked for them."""
+    return x.new_empty(0, dtype=potential_dtype(x.dtype)) if after is None else after[0]
+
+
 def bytes_for(steps: int) -> int:
     """The number of rows of bits that hold a number of steps."""
     return -(-steps // STEPS_PER_BYTE)

@@ -63,7 +63,7 @@ def forward(
         *potential_rows(x, before, after),
         memory(spikes),
         memory(bits),
-        _one(spikes.dtype),
+        spike_of(spikes.dtype),
         number(decay),
         number(v_threshold),
         number(surrogate_width / 2),
@@ -87,7 +87,7 @@ def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float
 def unpack(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     """The spikes `[steps, *]` again, from their bits."""
     spikes = like_rows(bits, steps, dtype)
-    shared(bits[0].numel(), SHARE, _unpack, _unpack_by_all, memory(bits), memory(spikes), _one(dtype))
+    shared(bits[0].numel(), SHARE, _unpack, _unpack_by_all, memory(bits), memory(spikes), spike_of(dtype))
     return spikes
 
 
@@ -135,13 +135,13 @@ def float_to_bfloat16(value: Any) -> Any:
     return np.int16((bits + np.int32(0x7FFF) + even) >> np.int32(16))
 
 
-def _store(value: Any, like: Any) -> Any:
+def to_memory(value: Any, like: Any) -> Any:
     """A number as what is stored in an array: in one of int16 a bfloat16, the nearest, ties to even."""
     raise NotImplementedError
 
 
-@overload(_store)
-def _store_of(value: Any, like: Any) -> Any:
+@overload(to_memory)
+def _memory_of(value: Any, like: Any) -> Any:
     def bfloat16(value: Any, like: Any) -> Any:
         return float_to_bfloat16(value)
 
@@ -149,6 +149,42 @@ def _store_of(value: Any, like: Any) -> Any:
         return value
 
     return bfloat16 if isinstance(like.dtype, types.Integer) else number
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+def lif_step(
+    current: NDArray[Any],
+    potential: NDArray[Any],
+    out: NDArray[Any],
+    mark: NDArray[Any],
+    step: int,
+    one: Any,
+    decay: Any,
+    v_threshold: Any,
+    half_width: Any,
+    soft: bool,
+) -> None:
+    """One step of a block of neurons; `mark` gets its bits of step `step` of a byte, and is empty if not wanted."""
+    zero, nothing = one - one, decay - decay
+    if len(mark):
+        shift = np.uint8(step)
+        if shift == 0:
+            mark[:] = 0
+        for i in range(len(potential)):
+            u = load(current[i]) + decay * potential[i]
+            distance = u - v_threshold
+            fired = distance >= 0
+            both = np.uint8(fired) * FIRED + np.uint8(abs(distance) < half_width) * INSIDE
+            mark[i] |= np.uint8(both << shift)
+            out[i] = one if fired else zero
+            potential[i] = (distance if soft else nothing) if fired else u
+    else:
+        for i in range(len(potential)):
+            u = load(current[i]) + decay * potential[i]
+            distance = u - v_threshold
+            fired = distance >= 0
+            out[i] = one if fired else zero
+            potential[i] = (distance if soft else nothing) if fired else u
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
@@ -170,8 +206,8 @@ def _forward(
 
     Between reading and writing potentials, those of a block lie in the cache.
     """
-    zero, nothing = one - one, decay - decay
-    block = np.empty(BLOCK, before.dtype)
+    nothing = decay - decay
+    block, none = np.empty(BLOCK, before.dtype), np.empty(0, bits.dtype)
     for start in range(begin, end, BLOCK):
         stop = min(start + BLOCK, end)
         potential = block[: stop - start]
@@ -181,25 +217,8 @@ def _forward(
             potential[:] = nothing
         for t in range(len(spikes)):
             current, out = x[min(t, x.shape[0] - 1), start:stop], spikes[t, start:stop]
-            if len(bits):
-                mark, shift = bits[t // STEPS_PER_BYTE, start:stop], np.uint8(t % STEPS_PER_BYTE)
-                if shift == 0:
-                    mark[:] = 0
-                for i in range(len(potential)):
-                    u = load(current[i]) + decay * potential[i]
-                    distance = u - v_threshold
-                    fired = distance >= 0
-                    both = np.uint8(fired) * FIRED + np.uint8(abs(distance) < half_width) * INSIDE
-                    mark[i] |= np.uint8(both << shift)
-                    out[i] = one if fired else zero
-                    potential[i] = (distance if soft else nothing) if fired else u
-            else:
-                for i in range(len(potential)):
-                    u = load(current[i]) + decay * potential[i]
-                    distance = u - v_threshold
-                    fired = distance >= 0
-                    out[i] = one if fired else zero
-                    potential[i] = (distance if soft else nothing) if fired else u
+            mark = bits[t // STEPS_PER_BYTE, start:stop] if len(bits) else none
+            lif_step(current, potential, out, mark, t % STEPS_PER_BYTE, one, decay, v_threshold, half_width, soft)
         if len(after):
             after[0, start:stop] = potential
 
@@ -229,7 +248,7 @@ def _backward(
                 both = mark[i] >> shift
                 own = load(into[i]) * slope if both & INSIDE else nothing
                 after[i] = own + (nothing if both & stops else decay * after[i])
-                result[i] = _store(after[i], result)
+                result[i] = to_memory(after[i], result)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -259,7 +278,7 @@ def _unpack_by_all(count: int, threads: int, *arguments: Any) -> None:
     in_team(_unpack, count, threads, arguments)  # type: ignore[call-arg]
 
 
-def _one(dtype: torch.dtype) -> Any:
+def spike_of(dtype: torch.dtype) -> Any:
     """A spike as it is stored; of half precision its bits."""
     return np.int16(ONE_BITS[dtype]) if dtype in ONE_BITS else torch.ones((), dtype=dtype).numpy()[()]
 

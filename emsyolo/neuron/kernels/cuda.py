@@ -13,6 +13,7 @@ from torch import Tensor
 
 from emsyolo.neuron.kernels.layout import (
     bytes_for,
+    dense_rows,
     in_order_of,
     integer_fields,
     left_over,
@@ -20,6 +21,7 @@ from emsyolo.neuron.kernels.layout import (
     potentials,
     rows_for,
     rows_of,
+    together,
 )
 
 HALF = {torch.bfloat16: 1, torch.float16: 2}
@@ -153,6 +155,69 @@ def integer_unpack(bits: Tensor, steps: int, levels: int, dtype: torch.dtype) ->
         np.int32(width), np.int32(per_byte),
     )  # fmt: skip
     return spikes
+
+
+def norm_forward(
+    x: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    v: Tensor | None,
+    *,
+    decay: float,
+    v_threshold: float,
+    surrogate_width: float,
+    soft_reset: bool,
+    keep: bool,
+    last: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `normalised.lif_forward`."""
+    real = _real(x.dtype)
+    constants = (real(decay), real(v_threshold), real(surrogate_width / 2), np.int32(soft_reset))
+    rows = bytes_for(len(x)) if keep else 0
+    return _norm("norm_lif_forward", x, scale, shift, v, constants, rows, last=last)
+
+
+def norm_integer_forward(
+    x: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    v: Tensor | None,
+    *,
+    decay: float,
+    input_scale: float,
+    levels: int,
+    keep: bool,
+    last: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `normalised.integer_forward`."""
+    real = _real(x.dtype)
+    fields = [np.int32(one) for one in integer_fields(levels)]
+    constants = (real(decay), real(input_scale), real(levels), *fields)
+    rows = rows_for(len(x), levels) if keep else 0
+    return _norm("norm_ilif_forward", x, scale, shift, v, constants, rows, last=last)
+
+
+def _norm(
+    name: str,
+    x: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    v: Tensor | None,
+    constants: tuple[Any, ...],
+    rows: int,
+    *,
+    last: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    x = dense_rows(x)
+    spikes, bits = like_rows(x, len(x), x.dtype), like_rows(x, rows, torch.uint8)
+    before, after = potentials(x, v, last=last)
+    neurons = x[0].numel()
+    _launch(
+        name, x.dtype, neurons,
+        x, scale, shift, np.int32(len(scale)), np.int64(together(x)), before, after, spikes, bits if rows else None,
+        np.int64(neurons), np.int32(len(x)), *constants,
+    )  # fmt: skip
+    return spikes, bits, left_over(x, after)
 
 
 @cache

@@ -106,6 +106,40 @@ def _stored_of(value: Any, like: Any) -> Any:
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
+def integer_step(
+    current: NDArray[Any],
+    residue: NDArray[Any],
+    out: NDArray[Any],
+    mark: NDArray[Any],
+    place: int,
+    decay: Any,
+    input_scale: Any,
+    levels: Any,
+    rounding: Any,
+) -> None:
+    """One step of a block of neurons; `mark` gets its field from bit `place` on, and is empty if not wanted."""
+    nothing = decay - decay
+    if len(mark):
+        shift = np.uint8(place)
+        if shift == 0:
+            mark[:] = 0
+        for i in range(len(residue)):
+            u = load(current[i]) * input_scale + decay * residue[i]
+            clipped = min(max(u, nothing), levels)
+            sent = (clipped + rounding) - rounding
+            field = np.uint8(sent) << np.uint8(1) | np.uint8(clipped == u)
+            mark[i] |= np.uint8(field << shift)
+            out[i] = stored(sent, out)
+            residue[i] = u - sent
+    else:
+        for i in range(len(residue)):
+            u = load(current[i]) * input_scale + decay * residue[i]
+            sent = (min(max(u, nothing), levels) + rounding) - rounding
+            out[i] = stored(sent, out)
+            residue[i] = u - sent
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
 def _forward(
     x: NDArray[Any],
     before: NDArray[Any],
@@ -123,7 +157,7 @@ def _forward(
 ) -> None:
     """Rows of x are steps (one row: the same at every step); before, after and bits have no rows if there are none."""
     nothing = decay - decay
-    residues = np.empty(BLOCK, before.dtype)
+    residues, none = np.empty(BLOCK, before.dtype), np.empty(0, bits.dtype)
     for start in range(begin, end, BLOCK):
         stop = min(start + BLOCK, end)
         residue = residues[: stop - start]
@@ -133,24 +167,8 @@ def _forward(
             residue[:] = nothing
         for t in range(len(spikes)):
             current, out = x[min(t, x.shape[0] - 1), start:stop], spikes[t, start:stop]
-            if len(bits):
-                mark, shift = bits[t // per_byte, start:stop], np.uint8(t % per_byte * width)
-                if shift == 0:
-                    mark[:] = 0
-                for i in range(len(residue)):
-                    u = load(current[i]) * input_scale + decay * residue[i]
-                    clipped = min(max(u, nothing), levels)
-                    sent = (clipped + rounding) - rounding
-                    field = np.uint8(sent) << np.uint8(1) | np.uint8(clipped == u)
-                    mark[i] |= np.uint8(field << shift)
-                    out[i] = stored(sent, out)
-                    residue[i] = u - sent
-            else:
-                for i in range(len(residue)):
-                    u = load(current[i]) * input_scale + decay * residue[i]
-                    sent = (min(max(u, nothing), levels) + rounding) - rounding
-                    out[i] = stored(sent, out)
-                    residue[i] = u - sent
+            mark = bits[t // per_byte, start:stop] if len(bits) else none
+            integer_step(current, residue, out, mark, t % per_byte * width, decay, input_scale, levels, rounding)
         if len(after):
             after[0, start:stop] = residue
 

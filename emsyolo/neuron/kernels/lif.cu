@@ -118,10 +118,41 @@ INLINE Pack<real, WIDTH> begin(const real *before, long long i) {
     return before ? get<WIDTH>(before + i) : u;
 }
 
+// Currents as they are, and those of a normalisation: x * scale + shift of the neuron's channel, rounded after each
+// operation, and at last to what memory would hold.
+struct Plain {
+    INLINE real at(int k, stored x) const { return load(x); }
+};
+
+template <int WIDTH>
+struct Normalised {
+    real scale[WIDTH], shift[WIDTH];
+    INLINE real at(int k, stored x) const { return load(store(load(x) * scale[k] + shift[k])); }
+};
+
+// Of WIDTH neurons from the i-th on, where `together` neurons of a channel lie side by side.
+template <int WIDTH>
+INLINE Normalised<WIDTH> normalised(const real *scale, const real *shift, long long i, int channels,
+                                    long long together) {
+    Normalised<WIDTH> found;
+    long long run = (i | together) >> 32 ? i / together : (unsigned)i / (unsigned)together;  // in 32 bits it is fast
+    long long place = i - run * together;
+    int channel = run >> 32 ? run % channels : (unsigned)run % (unsigned)channels;
+    for (int k = 0; k < WIDTH; ++k) {
+        found.scale[k] = scale[channel];
+        found.shift[k] = shift[channel];
+        if (++place == together) {
+            place = 0;
+            channel = channel + 1 == channels ? 0 : channel + 1;
+        }
+    }
+    return found;
+}
+
 // WIDTH neurons from the i-th on, all steps. `before` may be null, and so may `after` and `bits`, which are not written
 // then.
-template <int WIDTH>
-INLINE void forward(const stored *x, long long row, const real *before, real *after, stored *spikes,
+template <int WIDTH, typename Currents>
+INLINE void forward(const Currents &currents, const stored *x, long long row, const real *before, real *after, stored *spikes,
                     unsigned char *bits, long long neurons, long long i, int steps, real decay, real v_threshold,
                     real half_width, bool soft) {
     Pack<real, WIDTH> u = begin<WIDTH>(before, i);
@@ -131,7 +162,7 @@ INLINE void forward(const stored *x, long long row, const real *before, real *af
         for (int t = group; t < stop; ++t) {
             Pack<stored, WIDTH> in = get<WIDTH>(x + t * row + i), out;
             for (int k = 0; k < WIDTH; ++k) {
-                unsigned mark = integrate(load(in.at[k]), u.at[k], decay, v_threshold, half_width, soft);
+                unsigned mark = integrate(currents.at(k, in.at[k]), u.at[k], decay, v_threshold, half_width, soft);
                 marks.at[k] |= mark << (t - group);
                 out.at[k] = mark & 1u ? ONE : 0;
             }
@@ -184,10 +215,25 @@ KERNEL lif_forward(const stored *__restrict__ x, long long row, const real *__re
                    long long neurons, int steps, real decay, real v_threshold, real half_width, int soft, int wide) {
     EACH(i) {
         if (wide)
-            forward<VECTOR>(x, row, before, after, spikes, bits, neurons, i, steps, decay, v_threshold, half_width,
-                            soft);
+            forward<VECTOR>(Plain(), x, row, before, after, spikes, bits, neurons, i, steps, decay, v_threshold,
+                            half_width, soft);
         else
-            forward<1>(x, row, before, after, spikes, bits, neurons, i, steps, decay, v_threshold, half_width, soft);
+            forward<1>(Plain(), x, row, before, after, spikes, bits, neurons, i, steps, decay, v_threshold, half_width,
+                       soft);
+    }
+}
+
+KERNEL norm_lif_forward(const stored *__restrict__ x, const real *__restrict__ scale, const real *__restrict__ shift,
+                        int channels, long long together, const real *__restrict__ before, real *__restrict__ after,
+                        stored *__restrict__ spikes, unsigned char *__restrict__ bits, long long neurons, int steps,
+                        real decay, real v_threshold, real half_width, int soft, int wide) {
+    EACH(i) {
+        if (wide)
+            forward<VECTOR>(normalised<VECTOR>(scale, shift, i, channels, together), x, neurons, before, after, spikes,
+                            bits, neurons, i, steps, decay, v_threshold, half_width, soft);
+        else
+            forward<1>(normalised<1>(scale, shift, i, channels, together), x, neurons, before, after, spikes, bits,
+                       neurons, i, steps, decay, v_threshold, half_width, soft);
     }
 }
 
@@ -256,8 +302,8 @@ INLINE real nearest(real u) {
     return (u + shift) - shift;
 }
 
-template <int WIDTH>
-INLINE void integer_forward(const stored *x, long long row, const real *before, real *after, stored *spikes,
+template <int WIDTH, typename Currents>
+INLINE void integer_forward(const Currents &currents, const stored *x, long long row, const real *before, real *after, stored *spikes,
                             unsigned char *bits, long long neurons, long long i, int steps, real decay, real scale,
                             real levels, int width, int per_byte) {
     Pack<real, WIDTH> r = begin<WIDTH>(before, i);
@@ -267,7 +313,7 @@ INLINE void integer_forward(const stored *x, long long row, const real *before, 
         for (int t = group; t < stop; ++t) {
             Pack<stored, WIDTH> in = get<WIDTH>(x + t * row + i), out;
             for (int k = 0; k < WIDTH; ++k) {
-                real u = load(in.at[k]) * scale + decay * r.at[k];
+                real u = currents.at(k, in.at[k]) * scale + decay * r.at[k];
                 real clipped = u < 0 ? 0 : u > levels ? levels : u;
                 real sent = nearest(clipped);
                 marks.at[k] |= ((unsigned)sent << 1 | (clipped == u ? 1u : 0u)) << (t - group) * width;
@@ -321,11 +367,26 @@ KERNEL ilif_forward(const stored *__restrict__ x, long long row, const real *__r
                     int wide) {
     EACH(i) {
         if (wide)
-            integer_forward<VECTOR>(x, row, before, after, spikes, bits, neurons, i, steps, decay, scale, levels,
-                                    width, per_byte);
+            integer_forward<VECTOR>(Plain(), x, row, before, after, spikes, bits, neurons, i, steps, decay, scale,
+                                    levels, width, per_byte);
         else
-            integer_forward<1>(x, row, before, after, spikes, bits, neurons, i, steps, decay, scale, levels, width,
-                               per_byte);
+            integer_forward<1>(Plain(), x, row, before, after, spikes, bits, neurons, i, steps, decay, scale, levels,
+                               width, per_byte);
+    }
+}
+
+KERNEL norm_ilif_forward(const stored *__restrict__ x, const real *__restrict__ norm_scale,
+                         const real *__restrict__ shift, int channels, long long together,
+                         const real *__restrict__ before, real *__restrict__ after, stored *__restrict__ spikes,
+                         unsigned char *__restrict__ bits, long long neurons, int steps, real decay, real scale,
+                         real levels, int width, int per_byte, int wide) {
+    EACH(i) {
+        if (wide)
+            integer_forward<VECTOR>(normalised<VECTOR>(norm_scale, shift, i, channels, together), x, neurons, before,
+                                    after, spikes, bits, neurons, i, steps, decay, scale, levels, width, per_byte);
+        else
+            integer_forward<1>(normalised<1>(norm_scale, shift, i, channels, together), x, neurons, before, after,
+                               spikes, bits, neurons, i, steps, decay, scale, levels, width, per_byte);
     }
 }
 

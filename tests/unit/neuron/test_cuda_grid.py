@@ -18,7 +18,7 @@ import torch
 from grid import Grid, emulated
 from torch import Tensor
 
-from emsyolo.neuron.kernels import compiled, cuda, integer, reference
+from emsyolo.neuron.kernels import compiled, cuda, integer, normalised, reference
 from emsyolo.neuron.kernels.layout import potential_dtype
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
@@ -147,12 +147,38 @@ def integrate_case(chance: random.Random, dtype: torch.dtype) -> None:
         assert torch.equal(found, wanted)
 
 
+def norm_case(chance: random.Random, dtype: torch.dtype) -> None:
+    """Both neurons behind a normalisation, whose product and sum are rounded: equal all the same."""
+    steps, levels = chance.choice((1, 2, 3, 4, 5)), chance.choice((1, 4))
+    x, v = some_map(chance, dtype, steps)
+    scale, shift = torch.randn(2, x.shape[2], dtype=potential_dtype(dtype))
+    y = reference.normalised(x, scale, shift)
+    assert y.dtype == dtype
+    given: dict[str, Any] = {"decay": 0.25, "v_threshold": 0.5, "surrogate_width": 1.0, "soft_reset": False}
+    found = cuda.norm_forward(x, scale, shift, v, **given, keep=True, last=True)
+    spikes, last = reference.lif_steps(y, v, **given)
+    assert torch.equal(found[0], spikes)
+    assert torch.equal(found[1], compiled.forward(y, v, **given, keep=True)[1])
+    assert torch.equal(found[2], last)
+    constants: dict[str, Any] = {"decay": 0.25, "input_scale": 0.5, "levels": levels}
+    whole = cuda.norm_integer_forward(x, scale, shift, v, **constants, keep=True, last=True)
+    spikes, last = reference.ilif_steps(y, v, **constants)
+    assert torch.equal(whole[0], spikes)
+    assert torch.equal(whole[1], integer.forward(y, v, **constants, keep=True)[1])
+    assert torch.equal(whole[2], last)
+    if dtype != torch.float16:
+        same(found, *normalised.lif_forward(x, scale, shift, v, **given, keep=True, last=True))
+        same(whole, *normalised.integer_forward(x, scale, shift, v, **constants, keep=True, last=True))
+    assert torch.equal(cuda.norm_forward(x, scale, shift, v, **given, keep=False, last=False)[0], found[0])
+
+
 CASES: dict[str, Callable[[random.Random, torch.dtype], None]] = {
     "lif": lif_case,
     "ilif": integer_case,
     "if": integrate_case,
+    "norm": norm_case,
 }
-NUMBER = {"lif": 80, "ilif": 60, "if": 60}
+NUMBER = {"lif": 80, "ilif": 60, "if": 60, "norm": 60}
 
 
 def run_cases(kind: str, dtype: torch.dtype) -> None:
@@ -242,6 +268,23 @@ def test_more_elements_than_32_bits_count(
 
 
 LOOP = "\n            for (int k = 0; k < WIDTH; ++k) {\n                "
+
+
+def test_channels_of_elements_that_32_bits_do_not_count(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "like_rows", lazily)
+    size = (2**32 // 3 // 8 + 2) * 8  # of a channel, of three
+    x = lazily(torch.empty(1, 1, 3, size, device="meta"), 1, torch.bfloat16)
+    span = slice(3 * size // 2048 * 2048, 3 * size)  # of the last block
+    assert span.start <= 2**32 < span.stop
+    monkeypatch.setattr(grid, "blocks", lambda blocks: [blocks - 1])
+    x.view(-1)[span] = eighths(span.stop - span.start, x.dtype)
+    scale, shift = torch.tensor([[1.0, 2.0, -4.0], [0.0, 0.25, 0.125]])
+    given: dict[str, Any] = {"decay": 0.25, "v_threshold": 0.5, "surrogate_width": 1.0, "soft_reset": False}
+    spikes = cuda.norm_forward(x, scale, shift, None, **given, keep=False, last=False)[0]
+    currents = x.view(-1)[span] * -4 + 0.125  # all of them are the third channel's
+    assert torch.equal(spikes.view(-1)[span], (currents >= 0.5).to(x.dtype))
+
+
 # What is changed in the kernels' text, and the cases that must see it.
 MUTANTS = [
     ("marks.at[k] |= mark << (t - group)", "marks.at[k] |= mark << (t % 3)", "lif"),
@@ -264,6 +307,12 @@ MUTANTS = [
     ("r.at[k] = u - sent", "r.at[k] = clipped - sent", "ilif"),
     ("(1u << (width - 1)) - 1", "(1u << (width - 1)) - 2", "ilif"),
     ("store(scale * later[k])", "store(later[k])", "ilif"),
+    ("if (++place == together)", "if (++place > together)", "norm"),
+    ("channel + 1 == channels ? 0 : channel + 1", "channel + 1", "norm"),
+    ("i - run * together", "i - run", "norm"),
+    ("(unsigned)run % (unsigned)channels", "0", "norm"),
+    ("load(store(load(x) * scale[k] + shift[k]))", "load(x) * scale[k] + shift[k]", "norm"),
+    ("load(x) * scale[k] + shift[k]", "load(x) * scale[k]", "norm"),
     ("u.at[k] <= negative", "u.at[k] < negative", "if"),
     ("sent.at[k] > 0", "sent.at[k] >= 0", "if"),
     ("bits + group / 4 * neurons + i, marks", "bits + (unsigned)(group / 4 * neurons) + i, marks", "large"),

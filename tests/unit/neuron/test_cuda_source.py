@@ -17,7 +17,10 @@ from emsyolo.neuron.lif import LIF
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 ARCHITECTURES = [75, 80, 86, 89, 90, 100, 120]
-KERNELS = ("lif_forward", "lif_backward", "lif_unpack", "ilif_forward", "ilif_backward", "ilif_unpack")
+KERNELS = (
+    "lif_forward", "lif_backward", "lif_unpack", "ilif_forward", "ilif_backward", "ilif_unpack", "norm_lif_forward",
+    "norm_ilif_forward",
+)  # fmt: skip
 RULES = [(-math.inf, 0.0, False), (0.0, 1.0, True), (-10.0, 10.0, False)]  # plain, signed, imbalanced
 
 
@@ -73,7 +76,7 @@ def narrow_stores(text: str, architecture: int, dtype: torch.dtype) -> dict[str,
         name, stores = part.split("(")[0].strip(), Counter(re.findall(r"\bst\.global\.([\w.]+)", part))
         assert stores, name
         found[name] = [one for one in stores if one != "v4.b32" and not (one == bits and name.endswith("forward"))]
-        if stores[bits] > (bits != "v4.b32" and name in ("lif_forward", "ilif_forward")):
+        if stores[bits] > (bits != "v4.b32" and name.endswith("lif_forward")):
             found[name].append(bits)
     assert set(KERNELS) <= set(found)
     return {name: wrong for name, wrong in found.items() if wrong}

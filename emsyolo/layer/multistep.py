@@ -9,6 +9,7 @@ from itertools import zip_longest
 import torch
 from spikingjelly.activation_based import base, functional
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from emsyolo.neuron.neuron import packed_spikes
 from emsyolo.neuron.normalisation import Normalisation
@@ -30,11 +31,13 @@ def over_time(x: Tensor, apply: Callable[[Tensor], Tensor]) -> Tensor:
 def _left_to(neuron: nn.Module, layer: nn.Module, x: Tensor) -> Normalisation | None:
     """The normalisation that a layer is, where the neuron behind it does it in one pass with its own work.
 
-    Not while torch compiles (it joins a normalisation with what is before it), where somebody watches either of them,
-    or where all steps are one and the same tensor, which is normalised once.
+    Not while torch compiles (it joins a normalisation with what is before it), where somebody watches either of them or
+    counts the operations of torch, or where all steps are one and the same tensor, which is normalised once.
     """
     of, normalises = getattr(layer, "normalisation", None), getattr(neuron, "normalises", None)
-    if of is None or normalises is None or torch.compiler.is_compiling() or _watched(layer) or _watched(neuron):
+    if of is None or normalises is None or torch.compiler.is_compiling():
+        return None
+    if _watched(layer) or _watched(neuron) or _get_current_dispatch_mode() is not None:
         return None
     if (len(x) > 1 and x.stride(0) == 0) or not normalises(x):
         return None

@@ -110,9 +110,31 @@ def _run(
 
 
 @numba.njit(cache=True, nogil=True)
-def _scaled(currents: NDArray[Any], x: NDArray[Any], scale: NDArray[Any], shift: NDArray[Any]) -> None:
-    for i in range(len(currents)):
-        currents[i] = to_memory(load(x[i]) * scale[i] + shift[i], currents)
+def _in_planes(
+    currents: NDArray[Any], x: NDArray[Any], scale: NDArray[Any], shift: NDArray[Any], stride: int, start: int
+) -> None:
+    """The currents of neurons side by side from `start` on, of which those of a channel lie `stride` together."""
+    channel, place, i = (start // stride) % len(scale), start % stride, 0
+    while i < len(x):
+        stop = min(i + stride - place, len(x))
+        factor, summand = scale[channel], shift[channel]
+        into, of = currents[i:stop], x[i:stop]
+        for k in range(len(of)):
+            into[k] = to_memory(load(of[k]) * factor + summand, into)
+        i, place, channel = stop, 0, (channel + 1) % len(scale)
+
+
+@numba.njit(cache=True, nogil=True)
+def _side_by_side(currents: NDArray[Any], x: NDArray[Any], scale: NDArray[Any], shift: NDArray[Any]) -> None:
+    """The same where each neuron has its own scale and shift."""
+    for k in range(len(x)):
+        currents[k] = to_memory(load(x[k]) * scale[k] + shift[k], currents)
+
+
+@numba.njit(cache=True, nogil=True)
+def _block_of(channels: int, stride: int) -> int:
+    """How many neurons to take at once; if channels lie side by side, all blocks begin with the same one."""
+    return BLOCK // channels * channels if stride == 1 and 0 < channels <= BLOCK else BLOCK
 
 
 @numba.njit(cache=True, nogil=True)
@@ -134,19 +156,24 @@ def _lif(
     end: int,
 ) -> None:
     """Rows are steps; before, after and bits have none if there are none. A channel's neurons lie `stride` together."""
-    own, row, none = np.empty((3, BLOCK), scale.dtype), np.empty(BLOCK, x.dtype), np.empty(0, bits.dtype)
-    for start in range(begin, end, BLOCK):
-        stop = min(start + BLOCK, end)
-        size = stop - start
-        scales, shifts, potential, currents = own[0, :size], own[1, :size], own[2, :size], row[:size]
-        fill(scales, scale, stride, start)
-        fill(shifts, shift, stride, start)
+    block = _block_of(len(scale), stride)
+    scales, shifts, kept = np.empty(block, scale.dtype), np.empty(block, scale.dtype), np.empty(block, scale.dtype)
+    row, none = np.empty(block, x.dtype), np.empty(0, bits.dtype)
+    for start in range(begin, end, block):
+        stop = min(start + block, end)
+        potential, currents = kept[: stop - start], row[: stop - start]
+        if stride == 1 and (start == begin or block % len(scale)):
+            fill(scales, scale, stride, start)
+            fill(shifts, shift, stride, start)
         if len(before):
             potential[:] = before[0, start:stop]
         else:
             potential[:] = 0
         for t in range(len(spikes)):
-            _scaled(currents, x[t, start:stop], scales, shifts)
+            if stride == 1:
+                _side_by_side(currents, x[t, start:stop], scales, shifts)
+            else:
+                _in_planes(currents, x[t, start:stop], scale, shift, stride, start)
             mark = bits[t // STEPS_PER_BYTE, start:stop] if len(bits) else none
             out = spikes[t, start:stop]
             lif_step(currents, potential, out, mark, t % STEPS_PER_BYTE, one, decay, v_threshold, half_width, soft)
@@ -174,19 +201,24 @@ def _integer(
     end: int,
 ) -> None:
     """As `_lif`."""
-    own, row, none = np.empty((3, BLOCK), scale.dtype), np.empty(BLOCK, x.dtype), np.empty(0, bits.dtype)
-    for start in range(begin, end, BLOCK):
-        stop = min(start + BLOCK, end)
-        size = stop - start
-        scales, shifts, residue, currents = own[0, :size], own[1, :size], own[2, :size], row[:size]
-        fill(scales, scale, stride, start)
-        fill(shifts, shift, stride, start)
+    block = _block_of(len(scale), stride)
+    scales, shifts, kept = np.empty(block, scale.dtype), np.empty(block, scale.dtype), np.empty(block, scale.dtype)
+    row, none = np.empty(block, x.dtype), np.empty(0, bits.dtype)
+    for start in range(begin, end, block):
+        stop = min(start + block, end)
+        residue, currents = kept[: stop - start], row[: stop - start]
+        if stride == 1 and (start == begin or block % len(scale)):
+            fill(scales, scale, stride, start)
+            fill(shifts, shift, stride, start)
         if len(before):
             residue[:] = before[0, start:stop]
         else:
             residue[:] = 0
         for t in range(len(spikes)):
-            _scaled(currents, x[t, start:stop], scales, shifts)
+            if stride == 1:
+                _side_by_side(currents, x[t, start:stop], scales, shifts)
+            else:
+                _in_planes(currents, x[t, start:stop], scale, shift, stride, start)
             mark = bits[t // per_byte, start:stop] if len(bits) else none
             place, out = t % per_byte * width, spikes[t, start:stop]
             integer_step(currents, residue, out, mark, place, decay, input_scale, levels, rounding)

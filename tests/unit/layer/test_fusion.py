@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from emsyolo.app import build_detector
 from emsyolo.layer.multistep import MultiStep
@@ -21,6 +22,7 @@ from emsyolo.neuron.lif import LIF
 from emsyolo.neuron.memory import Memory, set_memory
 from emsyolo.neuron.pilif import PILIF
 from emsyolo.neuron.plif import PLIF
+from emsyolo.neuron.state import forget
 
 NEURONS: dict[str, Callable[[], Any]] = {
     "lif": LIF,
@@ -136,6 +138,16 @@ def test_what_is_watched_is_done_apart(calls: list[str]) -> None:
         network(x)
         assert not calls
         handle.remove()
+
+
+def test_operations_that_are_counted_are_torchs(calls: list[str]) -> None:
+    network, x = layers(LIF).eval(), torch.rand(2, 1, 3, 4, 6)
+    with FlopCounterMode(display=False):
+        network(x)
+    assert not calls
+    forget(network)
+    network(x)
+    assert calls
 
 
 @pytest.mark.parametrize("neuron", [PLIF, PILIF, lambda: LIF(backend="torch"), lambda: LIF(backend="spikingjelly")])

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from emsyolo.neuron.kernels import cuda, operator
+from emsyolo.neuron.kernels import cuda, norm_operator, operator
 from emsyolo.neuron.lif import LIF
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
@@ -159,6 +159,23 @@ def test_a_gpu_gives_the_integers_that_the_cpu_gives(gpu: None, dtype: torch.dty
         (gradient,) = torch.autograd.grad(spikes, leaf, upstream.to(device))
         again = operator.unpack_integers(bits, 5, levels, dtype)
         results.append([one.cpu() for one in (spikes, bits, last, gradient, again)])
+    for host, device_side in zip(*results, strict=True):
+        torch.testing.assert_close(device_side, host, rtol=1e-6 if dtype.itemsize > 2 else 1e-2, atol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", DTYPES[:3], ids=str)
+def test_a_gpu_normalises_as_the_cpu_does(gpu: None, dtype: torch.dtype) -> None:
+    x, numbers = torch.randn(5, 2, 3, 8, 16).to(dtype), torch.rand(4, 3)
+    upstream, results = torch.randn(x.shape).to(dtype), []
+    for device in ("cpu", "cuda"):
+        leaf = x.to(device).requires_grad_()
+        # Powers of two, so that scale and shift are the same on both.
+        norm = (torch.zeros_like(numbers[0]), numbers[1] * 0 + 0.25, numbers[2].sign() * 2, numbers[3].mul(4).round())
+        on_it = [one.to(device) for one in norm]
+        spikes, bits, _ = norm_operator.norm_lif(leaf, *on_it, 0.0, False, None, 0.25, 0.5, 1.0, False, True, False)
+        (gradient,) = torch.autograd.grad(spikes, leaf, upstream.to(device))
+        results.append([one.cpu() for one in (spikes, bits, gradient)])
     for host, device_side in zip(*results, strict=True):
         torch.testing.assert_close(device_side, host, rtol=1e-6 if dtype.itemsize > 2 else 1e-2, atol=1e-6)
 

@@ -84,7 +84,7 @@ class Direct:
     def maps(self, frames: Tensor) -> dict[int, HeadMaps]:
         """See `Passes`."""
         with self._meter:
-            maps, _ = self.detector.run(frames, read_out=[range(t) for t in self.times])
+            maps = self.detector(frames, [range(t) for t in self.times])
         self._meter.step(frames.shape[1])
         return dict(zip(self.times, _bare(maps).split(len(self.times)), strict=True))
 

@@ -78,7 +78,7 @@ def quicken(detector: Detector, compiled: bool | str) -> None:
         device = device_of(detector)
         if device.type != "cuda":
             raise ValueError(f"compile=graph, which needs a CUDA device; the device is {device}; use compile=true")
-        detector.forward = Graphed(detector.forward)  # type: ignore[method-assign]
+        detector.forward = Graphed(detector.forward)  # type: ignore[assignment, method-assign]
     elif isinstance(compiled, str):
         raise ValueError(f"compile is {compiled!r}; expected true, false or graph")
     elif compiled:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import zip_longest
 
 import torch
 from spikingjelly.activation_based import base, functional
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from emsyolo.neuron.neuron import packed_spikes
+from emsyolo.neuron.normalisation import Normalisation
 from emsyolo.neuron.packed import Packed
 
 
@@ -44,14 +47,43 @@ def _folded(x: Tensor) -> Tensor:
     return x.flatten(0, 1)
 
 
+def _left_to(neuron: nn.Module, layer: nn.Module, x: Tensor) -> Normalisation | None:
+    """The normalisation that a layer is, where the neuron behind it does it in one pass with its own work.
+
+    Not while torch compiles (it joins a normalisation with what is before it), where somebody watches either of them or
+    counts the operations of torch, or where all steps are one and the same tensor, which is normalised once.
+    """
+    of, normalises = getattr(layer, "normalisation", None), getattr(neuron, "normalises", None)
+    if of is None or normalises is None or torch.compiler.is_compiling():
+        return None
+    if _watched(layer) or _watched(neuron) or _get_current_dispatch_mode() is not None:
+        return None
+    if (len(x) > 1 and x.stride(0) == 0) or not normalises(x):
+        return None
+    found: Normalisation | None = of(x.flatten(0, 1))
+    return found
+
+
+def _watched(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )
+
+
 class MultiStep(nn.Sequential):
     """Layers in a row over `[T, N, C, H, W]`: neurons step through time, all other layers see time as batch."""
 
     def forward(self, x: Tensor) -> Tensor:
         """`[T, N, C, H, W]` in and out."""
         packed: Packed | None = None  # x as bits, where it comes from a neuron that packs its spikes
-        for layer in self:
-            if isinstance(layer, base.MemoryModule):
+        norm: Normalisation | None = None  # of x, where it is left to the neuron behind it
+        layers = list(self)
+        for layer, behind in zip_longest(layers, layers[1:]):
+            if norm is not None:
+                x, norm = layer(x, norm=norm), None
+            elif behind is not None and (norm := _left_to(behind, layer, x)) is not None:
+                continue
+            elif isinstance(layer, base.MemoryModule):
                 x = layer(x)
             elif packed is not None and getattr(layer, "takes_packed", False):
                 x = over_time(x, partial(layer, packed=packed))

@@ -33,6 +33,9 @@ class BNPad(TdBN):
         # Around 0, then shifted: one pass, and nothing is written twice.
         return F.pad(inside - frame, (1, 1, 1, 1)) + frame
 
+    def normalisation(self, x: Tensor) -> None:
+        """None: it is more than a normalisation."""
+
     @torch.no_grad()
     def frame(self) -> Tensor:
         """The value of the frame, `[C]`."""

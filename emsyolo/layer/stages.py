@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from emsyolo.layer.tdbn import TdBN
 from emsyolo.neuron.memory import Memory
-from emsyolo.neuron.state import put, take
+from emsyolo.neuron.state import put, take, unread
 
 # torch.compile cannot trace a context of the second computation; it compiles what is inside.
 _checkpoint = torch.compiler.disable(checkpoint, recursive=False)
@@ -52,7 +52,8 @@ def _again(part: nn.Module) -> AbstractContextManager[None]:
         for norm in norms:
             norm.counting = False
         try:
-            yield
+            with unread(part):
+                yield
         finally:
             put(part, after)
             for norm in norms:

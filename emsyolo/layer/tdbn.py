@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from emsyolo.distributed import summed, world_size
+from emsyolo.neuron.normalisation import Normalisation
 
 
 class TdBN(nn.BatchNorm2d):
@@ -41,6 +42,25 @@ class TdBN(nn.BatchNorm2d):
                 x, *statistics, self.weight, self.bias, training=True, momentum=0.0, eps=self.eps
             )
         return super().forward(x)
+
+    def normalisation(self, x: Tensor) -> Normalisation | None:
+        """What `forward` would do with `[T*N, C, H, W]`, as a value; in training the maps count in the statistics.
+
+        None where `forward` has more to do or to say: statistics over several processes, or of a single number.
+        """
+        if self.training and (world_size() > 1 or x.numel() <= x.shape[1]):
+            return None
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        if not self.training:
+            return Normalisation(self.running_mean, self.running_var, self.weight, self.bias, self.eps, batch=False)
+        assert self.momentum is not None
+        momentum = self.momentum if self.counting else 0.0
+        if self.counting and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        with torch.no_grad():
+            mean, var = torch.batch_norm_update_stats(x, self.running_mean, self.running_var, momentum)
+        return Normalisation(mean, var, self.weight, self.bias, self.eps, batch=True)
 
     def _over_processes(self, x: Tensor) -> Tensor:
         assert self.running_mean is not None

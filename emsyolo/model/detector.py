@@ -15,7 +15,7 @@ from emsyolo.layer.multistep import over_steps
 from emsyolo.model.encode import Encode
 from emsyolo.model.head import Head
 from emsyolo.neuron.neuron import waits_for_all
-from emsyolo.neuron.state import State, fresh, put, take
+from emsyolo.neuron.state import State, fresh, put, take, unread
 from emsyolo.types import HeadMaps
 
 
@@ -93,13 +93,20 @@ class Detector(nn.Module):
             self.get_submodule(name).eval()
         return self
 
-    def forward(self, frames: Tensor) -> HeadMaps:
+    def forward(self, frames: Tensor, read_out: Sequence[range] | None = None) -> HeadMaps:
         """Head maps of frames `[T0, N, C, H, W]`, uint8 or float in [0, 1]; T0 = 1 or T.
+
+        Args:
+            frames: see above.
+            read_out: see `run`.
 
         Raises:
             ValueError: T0 is neither 1 nor T, or H or W is not a multiple of the largest stride.
         """
-        return self.run(frames)[0]
+        if self.chunk is not None:  # what is remembered is read by the next chunk
+            return self.run(frames, read_out=read_out)[0]
+        with unread(self):
+            return self.run(frames, read_out=read_out)[0]
 
     def run(
         self,

@@ -10,10 +10,11 @@ import torch
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor
 
-from emsyolo.neuron.kernels import gpu, operator, reference
+from emsyolo.neuron.kernels import gpu, norm_operator, operator, reference
 from emsyolo.neuron.kernels.layout import check_potential
 from emsyolo.neuron.memory import Memory
 from emsyolo.neuron.neuron import Spikes
+from emsyolo.neuron.normalisation import Normalisation, needs_gradient
 from emsyolo.neuron.packed import Packed
 
 Backend = Literal["auto", "torch", "numba", "cupy"]
@@ -76,6 +77,8 @@ class ILIF(neuron.ILIFNode):
             back-end that the device does not have.
     """
 
+    remembers = True  # its potential, for the next call
+
     def __init__(
         self,
         levels: int = 4,
@@ -115,8 +118,19 @@ class ILIF(neuron.ILIFNode):
             f"v_threshold={self.v_threshold}, backend={self.backend}"
         )
 
-    def multi_step_forward(self, x_seq: Tensor, *args: Tensor, **kwargs: object) -> Tensor:
+    def normalises(self, x: Tensor) -> bool:
+        """Whether maps `[T, N, C, H, W]` can be given to it before their normalisation, as `norm` of the call."""
+        return self.spike_dtype is None and norm_operator.takes(x, self._backend(x))
+
+    def multi_step_forward(
+        self, x_seq: Tensor, *args: Tensor, norm: Normalisation | None = None, **kwargs: object
+    ) -> Tensor:
         """Spikes `[T, N, *]` of currents `[T, N, *]`, going on from the potential of the last call.
+
+        Args:
+            x_seq: currents, or with `norm`, where the node `normalises` it, what they are before they are normalised.
+            args, kwargs: nothing; SpikingJelly's nodes have them.
+            norm: see above.
 
         Raises:
             ValueError: that potential is of another shape; a back-end that the device does not have.
@@ -127,8 +141,12 @@ class ILIF(neuron.ILIFNode):
         if self._backend(x_seq) == "torch":
             spikes, self.v = reference.ilif_steps(x_seq, v, decay=self.decay, input_scale=scale, levels=self.levels)
             return spikes
-        keep = torch.is_grad_enabled() and x_seq.requires_grad
-        spikes, bits, self.v = operator.ilif(x_seq, v, self.decay, scale, self.levels, keep, self.spike_dtype)
+        keep, constants = needs_gradient(x_seq, norm), (self.decay, scale, self.levels)
+        if norm is None:
+            spikes, bits, last = operator.ilif(x_seq, v, *constants, keep, self.spike_dtype, self.remembers)
+        else:
+            spikes, bits, last = norm_operator.norm_ilif(x_seq, *norm.parts(), v, *constants, keep, self.remembers)
+        self.v = last if self.remembers else 0.0
         if keep and self.pack:
             self._packed = Packed(bits, len(x_seq), partial(_unpacked, levels=self.levels))
         return spikes

@@ -9,10 +9,11 @@ import torch
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor
 
-from emsyolo.neuron.kernels import gpu, operator, reference
+from emsyolo.neuron.kernels import gpu, norm_operator, operator, reference
 from emsyolo.neuron.kernels.layout import check_potential, potential_dtype
 from emsyolo.neuron.memory import Memory
 from emsyolo.neuron.neuron import Spikes
+from emsyolo.neuron.normalisation import Normalisation, needs_gradient
 from emsyolo.neuron.packed import Packed
 from emsyolo.neuron.plain import PlainLIF
 
@@ -100,6 +101,7 @@ class LIF(neuron.LIFNode):
     """
 
     spikes = Spikes()
+    remembers = True  # its potential, for the next call
 
     def __init__(
         self,
@@ -150,8 +152,19 @@ class LIF(neuron.LIFNode):
             f"backend={self.backend}"
         )
 
-    def multi_step_forward(self, x_seq: Tensor, *args: Tensor, **kwargs: object) -> Tensor:
+    def normalises(self, x: Tensor) -> bool:
+        """Whether maps `[T, N, C, H, W]` can be given to it before their normalisation, as `norm` of the call."""
+        return self.spike_dtype is None and norm_operator.takes(x, self._backend(x))
+
+    def multi_step_forward(
+        self, x_seq: Tensor, *args: Tensor, norm: Normalisation | None = None, **kwargs: object
+    ) -> Tensor:
         """Spikes `[T, N, *]` of currents `[T, N, *]`, going on from the potential of the last call.
+
+        Args:
+            x_seq: currents, or with `norm`, where the node `normalises` it, what they are before they are normalised.
+            args, kwargs: of SpikingJelly's back-end.
+            norm: see above.
 
         Raises:
             ValueError: that potential is of another shape; a back-end that the device does not have.
@@ -166,8 +179,16 @@ class LIF(neuron.LIFNode):
             names = ("decay", "v_threshold", "surrogate_width", "detach_reset", "soft_reset")
             spikes, self.v = reference.lif_steps(x_seq, v, **{name: getattr(self, name) for name in names})
             return spikes
-        keep = torch.is_grad_enabled() and x_seq.requires_grad
-        spikes, bits, self.v = operator.lif(x_seq, v, *constants, self.soft_reset, keep, self.spike_dtype)
+        keep = needs_gradient(x_seq, norm)
+        if norm is None:
+            spikes, bits, last = operator.lif(
+                x_seq, v, *constants, self.soft_reset, keep, self.spike_dtype, self.remembers
+            )
+        else:
+            spikes, bits, last = norm_operator.norm_lif(
+                x_seq, *norm.parts(), v, *constants, self.soft_reset, keep, self.remembers
+            )
+        self.v = last if self.remembers else self.start * self.v_threshold
         self._packed = Packed(bits, len(x_seq), operator.unpack) if keep and self.pack else None
         return spikes
 

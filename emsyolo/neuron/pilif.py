@@ -44,6 +44,10 @@ class PILIF(ILIF):
         super().__init__(levels, decay, input_scale, v_threshold, backend)
         self.leak = Leak(decay)
 
+    def normalises(self, x: Tensor) -> bool:
+        """False: no kernel does both."""
+        return False
+
     def multi_step_forward(self, x_seq: Tensor, *args: Tensor, **kwargs: object) -> Tensor:
         """Spikes `[T, N, C, *]` of currents `[T, N, C, *]`, going on from the potential of the last call.
 

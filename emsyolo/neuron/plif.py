@@ -51,6 +51,10 @@ class PLIF(LIF):
         super().__init__(decay, v_threshold, surrogate_width, detach_reset, soft_reset, start, backend)
         self.leak = Leak(decay)
 
+    def normalises(self, x: Tensor) -> bool:
+        """False: no kernel does both."""
+        return False
+
     def multi_step_forward(self, x_seq: Tensor, *args: Tensor, **kwargs: object) -> Tensor:
         """Spikes `[T, N, C, *]` of currents `[T, N, C, *]`, going on from the potential of the last call.
 

@@ -141,6 +141,22 @@ def fresh(network: nn.Module) -> Iterator[None]:
         put(network, before)
 
 
+@contextmanager
+def unread(network: nn.Module) -> Iterator[None]:
+    """Within, every neuron is called once, and nobody reads what it remembers: its potentials need not be written.
+
+    It is said to neurons that have an attribute `remembers`; they are then at their start after a call.
+    """
+    told: list[Any] = [module for module in network.modules() if getattr(module, "remembers", False)]
+    for neuron in told:
+        neuron.remembers = False
+    try:
+        yield
+    finally:
+        for neuron in told:
+            neuron.remembers = True
+
+
 def _memories(network: nn.Module) -> Iterator[tuple[str, MemoryModule]]:
     for name, module in network.named_modules():
         if isinstance(module, MemoryModule):

@@ -20,8 +20,10 @@ from emsyolo.neuron.kernels.layout import (
     STEPS_PER_BYTE,
     bytes_for,
     in_order_of,
+    left_over,
     like_rows,
     potential_dtype,
+    potentials,
     rows_of,
 )
 from emsyolo.neuron.kernels.team import in_team, shared
@@ -43,15 +45,14 @@ def forward(
     soft_reset: bool,
     keep: bool,
     spike_dtype: torch.dtype | None = None,
+    last: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Spikes, bits for the backward pass (no row of them without `keep`) and last potential, as `operator.lif`."""
     x = rows_of(x)
     rows, real = (x[:1] if x.stride(0) == 0 else x), potential_dtype(x.dtype)
     spikes = like_rows(x, len(x), spike_dtype or x.dtype)
     bits = like_rows(x, bytes_for(len(x)) if keep else 0, torch.uint8)
-    last = like_rows(x, 1, real)
-    if v is not None:
-        last.copy_(v)
+    before, after = potentials(x, v, last=last)
     number = np.float64 if real == torch.float64 else np.float32
     shared(
         x[0].numel(),
@@ -59,17 +60,16 @@ def forward(
         _forward,
         _forward_by_all,
         memory(rows if x.dtype != torch.float16 else rows.float()),
-        memory(last)[0],
+        *potential_rows(x, before, after),
         memory(spikes),
         memory(bits),
-        _one(spikes.dtype),
+        spike_of(spikes.dtype),
         number(decay),
         number(v_threshold),
         number(surrogate_width / 2),
         soft_reset,
-        v is not None,
     )
-    return spikes, bits, last[0]
+    return spikes, bits, left_over(x, after)
 
 
 def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float, soft_reset: bool) -> Tensor:
@@ -87,7 +87,7 @@ def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float
 def unpack(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     """The spikes `[steps, *]` again, from their bits."""
     spikes = like_rows(bits, steps, dtype)
-    shared(bits[0].numel(), SHARE, _unpack, _unpack_by_all, memory(bits), memory(spikes), _one(dtype))
+    shared(bits[0].numel(), SHARE, _unpack, _unpack_by_all, memory(bits), memory(spikes), spike_of(dtype))
     return spikes
 
 
@@ -135,13 +135,13 @@ def float_to_bfloat16(value: Any) -> Any:
     return np.int16((bits + np.int32(0x7FFF) + even) >> np.int32(16))
 
 
-def _store(value: Any, like: Any) -> Any:
+def to_memory(value: Any, like: Any) -> Any:
     """A number as what is stored in an array: in one of int16 a bfloat16, the nearest, ties to even."""
     raise NotImplementedError
 
 
-@overload(_store)
-def _store_of(value: Any, like: Any) -> Any:
+@overload(to_memory)
+def _memory_of(value: Any, like: Any) -> Any:
     def bfloat16(value: Any, like: Any) -> Any:
         return float_to_bfloat16(value)
 
@@ -152,9 +152,46 @@ def _store_of(value: Any, like: Any) -> Any:
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
+def lif_step(
+    current: NDArray[Any],
+    potential: NDArray[Any],
+    out: NDArray[Any],
+    mark: NDArray[Any],
+    step: int,
+    one: Any,
+    decay: Any,
+    v_threshold: Any,
+    half_width: Any,
+    soft: bool,
+) -> None:
+    """One step of a block of neurons; `mark` gets its bits of step `step` of a byte, and is empty if not wanted."""
+    zero, nothing = one - one, decay - decay
+    if len(mark):
+        shift = np.uint8(step)
+        if shift == 0:
+            mark[:] = 0
+        for i in range(len(potential)):
+            u = load(current[i]) + decay * potential[i]
+            distance = u - v_threshold
+            fired = distance >= 0
+            both = np.uint8(fired) * FIRED + np.uint8(abs(distance) < half_width) * INSIDE
+            mark[i] |= np.uint8(both << shift)
+            out[i] = one if fired else zero
+            potential[i] = (distance if soft else nothing) if fired else u
+    else:
+        for i in range(len(potential)):
+            u = load(current[i]) + decay * potential[i]
+            distance = u - v_threshold
+            fired = distance >= 0
+            out[i] = one if fired else zero
+            potential[i] = (distance if soft else nothing) if fired else u
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
 def _forward(
     x: NDArray[Any],
-    v: NDArray[Any],
+    before: NDArray[Any],
+    after: NDArray[Any],
     spikes: NDArray[Any],
     bits: NDArray[Any],
     one: Any,
@@ -162,45 +199,28 @@ def _forward(
     v_threshold: Any,
     half_width: Any,
     soft: bool,
-    starts: bool,
     begin: int,
     end: int,
 ) -> None:
-    """Rows of x are steps (one row: the same at every step); bits has no rows if not wanted.
+    """Rows of x are steps (one row: the same at every step); before, after and bits have no rows if there are none.
 
-    v is written and, with `starts`, read before; between them a block's potentials lie in the cache.
+    Between reading and writing potentials, those of a block lie in the cache.
     """
-    zero, nothing = one - one, decay - decay
-    potentials = np.empty(BLOCK, v.dtype)
+    nothing = decay - decay
+    block, none = np.empty(BLOCK, before.dtype), np.empty(0, bits.dtype)
     for start in range(begin, end, BLOCK):
         stop = min(start + BLOCK, end)
-        potential = potentials[: stop - start]
-        if starts:
-            potential[:] = v[start:stop]
+        potential = block[: stop - start]
+        if len(before):
+            potential[:] = before[0, start:stop]
         else:
             potential[:] = nothing
         for t in range(len(spikes)):
             current, out = x[min(t, x.shape[0] - 1), start:stop], spikes[t, start:stop]
-            if len(bits):
-                mark, shift = bits[t // STEPS_PER_BYTE, start:stop], np.uint8(t % STEPS_PER_BYTE)
-                if shift == 0:
-                    mark[:] = 0
-                for i in range(len(potential)):
-                    u = load(current[i]) + decay * potential[i]
-                    distance = u - v_threshold
-                    fired = distance >= 0
-                    both = np.uint8(fired) * FIRED + np.uint8(abs(distance) < half_width) * INSIDE
-                    mark[i] |= np.uint8(both << shift)
-                    out[i] = one if fired else zero
-                    potential[i] = (distance if soft else nothing) if fired else u
-            else:
-                for i in range(len(potential)):
-                    u = load(current[i]) + decay * potential[i]
-                    distance = u - v_threshold
-                    fired = distance >= 0
-                    out[i] = one if fired else zero
-                    potential[i] = (distance if soft else nothing) if fired else u
-        v[start:stop] = potential
+            mark = bits[t // STEPS_PER_BYTE, start:stop] if len(bits) else none
+            lif_step(current, potential, out, mark, t % STEPS_PER_BYTE, one, decay, v_threshold, half_width, soft)
+        if len(after):
+            after[0, start:stop] = potential
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
@@ -228,7 +248,7 @@ def _backward(
                 both = mark[i] >> shift
                 own = load(into[i]) * slope if both & INSIDE else nothing
                 after[i] = own + (nothing if both & stops else decay * after[i])
-                result[i] = _store(after[i], result)
+                result[i] = to_memory(after[i], result)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -258,9 +278,15 @@ def _unpack_by_all(count: int, threads: int, *arguments: Any) -> None:
     in_team(_unpack, count, threads, arguments)  # type: ignore[call-arg]
 
 
-def _one(dtype: torch.dtype) -> Any:
+def spike_of(dtype: torch.dtype) -> Any:
     """A spike as it is stored; of half precision its bits."""
     return np.int16(ONE_BITS[dtype]) if dtype in ONE_BITS else torch.ones((), dtype=dtype).numpy()[()]
+
+
+def potential_rows(x: Tensor, *rows: Tensor | None) -> list[NDArray[Any]]:
+    """The memory of potentials of the neurons of x, each `[1, neurons]`; no row of those that there are not."""
+    none = like_rows(x, 0, potential_dtype(x.dtype))
+    return [memory(none if one is None else one) for one in rows]
 
 
 def memory(x: Tensor) -> NDArray[Any]:

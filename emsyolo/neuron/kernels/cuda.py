@@ -13,12 +13,15 @@ from torch import Tensor
 from emsyolo.neuron.kernels.layout import (
     bytes_for,
     check_dtype,
+    dense_rows,
     in_order_of,
     integer_fields,
+    left_over,
     like_rows,
-    potential_dtype,
+    potentials,
     rows_for,
     rows_of,
+    together,
 )
 
 HALF = {torch.bfloat16: 1, torch.float16: 2}
@@ -54,23 +57,22 @@ def forward(
     surrogate_width: float,
     soft_reset: bool,
     keep: bool,
+    last: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `compiled.forward`."""
     x = rows_of(x)
     spikes = like_rows(x, len(x), x.dtype)
-    bits = like_rows(x, bytes_for(len(x)) if keep else 0, torch.uint8)
-    last = like_rows(x, 1, potential_dtype(x.dtype))
-    if v is not None:
-        last.copy_(v)
+    bits = like_rows(x, bytes_for(len(x)), torch.uint8) if keep else None
+    before, after = potentials(x, v, last=last)
     neurons = x[0].numel()
     row = 0 if x.stride(0) == 0 else neurons
     real = _real(x.dtype)
     _launch(
-        "lif_forward", x.dtype, neurons, (x, spikes, last, bits),
-        x, np.int64(row), last, spikes, bits if keep else None, np.int64(neurons), np.int32(len(x)),
-        real(decay), real(v_threshold), real(surrogate_width / 2), np.int32(soft_reset), np.int32(v is not None),
+        "lif_forward", x.dtype, neurons,
+        x, np.int64(row), before, after, spikes, bits, np.int64(neurons), np.int32(len(x)),
+        real(decay), real(v_threshold), real(surrogate_width / 2), np.int32(soft_reset),
     )  # fmt: skip
-    return spikes, bits, last[0]
+    return spikes, like_rows(x, 0, torch.uint8) if bits is None else bits, left_over(x, after)
 
 
 def integrate(
@@ -82,7 +84,7 @@ def integrate(
     last, total = like_rows(x, 1, x.dtype).copy_(v), like_rows(x, 1, x.dtype).copy_(net)
     neurons, real = x[0].numel(), _real(x.dtype)
     _launch(
-        "if_forward", x.dtype, neurons, (x, last, total, spikes),
+        "if_forward", x.dtype, neurons,
         x, np.int64(0 if x.stride(0) == 0 else neurons), last, total, spikes, np.int64(neurons), np.int32(len(x)),
         real(negative), real(repay), np.int32(needs_spike),
     )  # fmt: skip
@@ -95,7 +97,7 @@ def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float
     out = like_rows(bits, len(grad), grad.dtype)
     neurons, real = bits[0].numel(), _real(grad.dtype)
     _launch(
-        "lif_backward", grad.dtype, neurons, (grad, bits, out),
+        "lif_backward", grad.dtype, neurons,
         grad, bits, out, np.int64(neurons), np.int32(len(grad)), real(decay), real(1 / surrogate_width),
         np.int32(soft_reset),
     )  # fmt: skip
@@ -106,29 +108,26 @@ def unpack(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     """As `compiled.unpack`."""
     spikes = like_rows(bits, steps, dtype)
     neurons = bits[0].numel()
-    _launch("lif_unpack", dtype, neurons, (bits, spikes), bits, spikes, np.int64(neurons), np.int32(steps))
+    _launch("lif_unpack", dtype, neurons, bits, spikes, np.int64(neurons), np.int32(steps))
     return spikes
 
 
 def integer_forward(
-    x: Tensor, v: Tensor | None, *, decay: float, input_scale: float, levels: int, keep: bool
+    x: Tensor, v: Tensor | None, *, decay: float, input_scale: float, levels: int, keep: bool, last: bool = True
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `integer.forward`."""
     x = rows_of(x)
     spikes = like_rows(x, len(x), x.dtype)
-    bits = like_rows(x, rows_for(len(x), levels) if keep else 0, torch.uint8)
-    last = like_rows(x, 1, potential_dtype(x.dtype))
-    if v is not None:
-        last.copy_(v)
+    bits = like_rows(x, rows_for(len(x), levels), torch.uint8) if keep else None
+    before, after = potentials(x, v, last=last)
     neurons, real = x[0].numel(), _real(x.dtype)
     width, per_byte = integer_fields(levels)
     _launch(
-        "ilif_forward", x.dtype, neurons, (x, spikes, last, bits),
-        x, np.int64(0 if x.stride(0) == 0 else neurons), last, spikes, bits if keep else None, np.int64(neurons),
+        "ilif_forward", x.dtype, neurons,
+        x, np.int64(0 if x.stride(0) == 0 else neurons), before, after, spikes, bits, np.int64(neurons),
         np.int32(len(x)), real(decay), real(input_scale), real(levels), np.int32(width), np.int32(per_byte),
-        np.int32(v is not None),
     )  # fmt: skip
-    return spikes, bits, last[0]
+    return spikes, like_rows(x, 0, torch.uint8) if bits is None else bits, left_over(x, after)
 
 
 def integer_backward(grad: Tensor, bits: Tensor, *, decay: float, input_scale: float, levels: int) -> Tensor:
@@ -138,7 +137,7 @@ def integer_backward(grad: Tensor, bits: Tensor, *, decay: float, input_scale: f
     neurons, real = bits[0].numel(), _real(grad.dtype)
     width, per_byte = integer_fields(levels)
     _launch(
-        "ilif_backward", grad.dtype, neurons, (grad, bits, out),
+        "ilif_backward", grad.dtype, neurons,
         grad, bits, out, np.int64(neurons), np.int32(len(grad)), real(decay), real(input_scale), np.int32(width),
         np.int32(per_byte),
     )  # fmt: skip
@@ -151,10 +150,73 @@ def integer_unpack(bits: Tensor, steps: int, levels: int, dtype: torch.dtype) ->
     neurons = bits[0].numel()
     width, per_byte = integer_fields(levels)
     _launch(
-        "ilif_unpack", dtype, neurons, (bits, spikes), bits, spikes, np.int64(neurons), np.int32(steps),
+        "ilif_unpack", dtype, neurons, bits, spikes, np.int64(neurons), np.int32(steps),
         np.int32(width), np.int32(per_byte),
     )  # fmt: skip
     return spikes
+
+
+def norm_forward(
+    x: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    v: Tensor | None,
+    *,
+    decay: float,
+    v_threshold: float,
+    surrogate_width: float,
+    soft_reset: bool,
+    keep: bool,
+    last: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `normalised.lif_forward`."""
+    real = _real(x.dtype)
+    constants = (real(decay), real(v_threshold), real(surrogate_width / 2), np.int32(soft_reset))
+    rows = bytes_for(len(x)) if keep else 0
+    return _norm("norm_lif_forward", x, scale, shift, v, constants, rows, last=last)
+
+
+def norm_integer_forward(
+    x: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    v: Tensor | None,
+    *,
+    decay: float,
+    input_scale: float,
+    levels: int,
+    keep: bool,
+    last: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `normalised.integer_forward`."""
+    real = _real(x.dtype)
+    fields = [np.int32(one) for one in integer_fields(levels)]
+    constants = (real(decay), real(input_scale), real(levels), *fields)
+    rows = rows_for(len(x), levels) if keep else 0
+    return _norm("norm_ilif_forward", x, scale, shift, v, constants, rows, last=last)
+
+
+def _norm(
+    name: str,
+    x: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    v: Tensor | None,
+    constants: tuple[Any, ...],
+    rows: int,
+    *,
+    last: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    x = dense_rows(x)
+    spikes, bits = like_rows(x, len(x), x.dtype), like_rows(x, rows, torch.uint8)
+    before, after = potentials(x, v, last=last)
+    neurons = x[0].numel()
+    _launch(
+        name, x.dtype, neurons,
+        x, scale, shift, np.int32(len(scale)), np.int64(together(x)), before, after, spikes, bits if rows else None,
+        np.int64(neurons), np.int32(len(x)), *constants,
+    )  # fmt: skip
+    return spikes, bits, left_over(x, after)
 
 
 @cache
@@ -189,14 +251,22 @@ def _current_stream(device: torch.device) -> Any:
     return cupy.cuda.ExternalStream(handle) if from_external is None else from_external(_TorchStream(handle))
 
 
-def _launch(name: str, dtype: torch.dtype, neurons: int, maps: tuple[Tensor, ...], *arguments: Any) -> None:
-    """Run a kernel over all neurons on torch's current stream; its last argument, `wide`, is found here."""
+def _launch(name: str, dtype: torch.dtype, neurons: int, *arguments: Any) -> None:
+    """Run a kernel over all neurons on torch's current stream; its last argument, `wide`, is found here.
+
+    Args:
+        name: of the kernel.
+        dtype: of the maps.
+        neurons: elements of a row of them.
+        arguments: tensors, None for a null pointer, and numbers of numpy's types.
+    """
     if neurons == 0:
         return
     import cupy
 
+    maps = [argument for argument in arguments if isinstance(argument, Tensor)]
     device, per_thread = maps[0].device, VECTOR_BYTES // dtype.itemsize
-    wide = neurons % per_thread == 0 and all(level.data_ptr() % VECTOR_BYTES == 0 for level in maps)
+    wide = neurons % per_thread == 0 and all(one.data_ptr() % VECTOR_BYTES == 0 for one in maps)
     blocks = -(-neurons // (THREADS * (per_thread if wide else 1)))
     packed = [
         argument.data_ptr() if isinstance(argument, Tensor) else 0 if argument is None else argument

@@ -16,8 +16,17 @@ from numba.extending import overload
 from numpy.typing import NDArray
 from torch import Tensor
 
-from emsyolo.neuron.kernels.compiled import BLOCK, SHARE, float_to_bfloat16, load, memory
-from emsyolo.neuron.kernels.layout import in_order_of, integer_fields, like_rows, potential_dtype, rows_for, rows_of
+from emsyolo.neuron.kernels.compiled import BLOCK, SHARE, float_to_bfloat16, load, memory, potential_rows
+from emsyolo.neuron.kernels.layout import (
+    in_order_of,
+    integer_fields,
+    left_over,
+    like_rows,
+    potential_dtype,
+    potentials,
+    rows_for,
+    rows_of,
+)
 from emsyolo.neuron.kernels.team import in_team, shared
 
 # Adding and taking away 1.5 * 2^(mantissa bits - 1) rounds to the nearest whole number, ties to even.
@@ -33,6 +42,7 @@ def forward(
     levels: int,
     keep: bool,
     spike_dtype: torch.dtype | None = None,
+    last: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Spikes, bits for the backward pass (no row of them without `keep`) and last potential, as `operator.ilif`."""
     x = rows_of(x)
@@ -40,9 +50,7 @@ def forward(
     rows = x[:1] if x.stride(0) == 0 else x
     spikes = like_rows(x, len(x), torch.float32 if dtype == torch.float16 else dtype)
     bits = like_rows(x, rows_for(len(x), levels) if keep else 0, torch.uint8)
-    last = like_rows(x, 1, real)
-    if v is not None:
-        last.copy_(v)
+    before, after = potentials(x, v, last=last)
     number = np.float64 if real == torch.float64 else np.float32
     shared(
         x[0].numel(),
@@ -50,7 +58,7 @@ def forward(
         _forward,
         _forward_by_all,
         memory(rows if x.dtype != torch.float16 else rows.float()),
-        memory(last)[0],
+        *potential_rows(x, before, after),
         memory(spikes),
         memory(bits),
         number(decay),
@@ -58,9 +66,8 @@ def forward(
         number(levels),
         ROUNDING[number],
         *integer_fields(levels),
-        v is not None,
     )
-    return spikes.to(dtype), bits, last[0]
+    return spikes.to(dtype), bits, left_over(x, after)
 
 
 def backward(grad: Tensor, bits: Tensor, *, decay: float, input_scale: float, levels: int) -> Tensor:
@@ -99,9 +106,44 @@ def _stored_of(value: Any, like: Any) -> Any:
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
+def integer_step(
+    current: NDArray[Any],
+    residue: NDArray[Any],
+    out: NDArray[Any],
+    mark: NDArray[Any],
+    place: int,
+    decay: Any,
+    input_scale: Any,
+    levels: Any,
+    rounding: Any,
+) -> None:
+    """One step of a block of neurons; `mark` gets its field from bit `place` on, and is empty if not wanted."""
+    nothing = decay - decay
+    if len(mark):
+        shift = np.uint8(place)
+        if shift == 0:
+            mark[:] = 0
+        for i in range(len(residue)):
+            u = load(current[i]) * input_scale + decay * residue[i]
+            clipped = min(max(u, nothing), levels)
+            sent = (clipped + rounding) - rounding
+            field = np.uint8(sent) << np.uint8(1) | np.uint8(clipped == u)
+            mark[i] |= np.uint8(field << shift)
+            out[i] = stored(sent, out)
+            residue[i] = u - sent
+    else:
+        for i in range(len(residue)):
+            u = load(current[i]) * input_scale + decay * residue[i]
+            sent = (min(max(u, nothing), levels) + rounding) - rounding
+            out[i] = stored(sent, out)
+            residue[i] = u - sent
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
 def _forward(
     x: NDArray[Any],
-    v: NDArray[Any],
+    before: NDArray[Any],
+    after: NDArray[Any],
     spikes: NDArray[Any],
     bits: NDArray[Any],
     decay: Any,
@@ -110,41 +152,25 @@ def _forward(
     rounding: Any,
     width: int,
     per_byte: int,
-    starts: bool,
     begin: int,
     end: int,
 ) -> None:
-    """Rows of x are steps (one row: the same at every step); bits has no rows if not wanted."""
+    """Rows of x are steps (one row: the same at every step); before, after and bits have no rows if there are none."""
     nothing = decay - decay
-    residues = np.empty(BLOCK, v.dtype)
+    residues, none = np.empty(BLOCK, before.dtype), np.empty(0, bits.dtype)
     for start in range(begin, end, BLOCK):
         stop = min(start + BLOCK, end)
         residue = residues[: stop - start]
-        if starts:
-            residue[:] = v[start:stop]
+        if len(before):
+            residue[:] = before[0, start:stop]
         else:
             residue[:] = nothing
         for t in range(len(spikes)):
             current, out = x[min(t, x.shape[0] - 1), start:stop], spikes[t, start:stop]
-            if len(bits):
-                mark, shift = bits[t // per_byte, start:stop], np.uint8(t % per_byte * width)
-                if shift == 0:
-                    mark[:] = 0
-                for i in range(len(residue)):
-                    u = load(current[i]) * input_scale + decay * residue[i]
-                    clipped = min(max(u, nothing), levels)
-                    sent = (clipped + rounding) - rounding
-                    field = np.uint8(sent) << np.uint8(1) | np.uint8(clipped == u)
-                    mark[i] |= np.uint8(field << shift)
-                    out[i] = stored(sent, out)
-                    residue[i] = u - sent
-            else:
-                for i in range(len(residue)):
-                    u = load(current[i]) * input_scale + decay * residue[i]
-                    sent = (min(max(u, nothing), levels) + rounding) - rounding
-                    out[i] = stored(sent, out)
-                    residue[i] = u - sent
-        v[start:stop] = residue
+            mark = bits[t // per_byte, start:stop] if len(bits) else none
+            integer_step(current, residue, out, mark, t % per_byte * width, decay, input_scale, levels, rounding)
+        if len(after):
+            after[0, start:stop] = residue
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})

@@ -45,6 +45,12 @@ def rows_of(x: Tensor) -> Tensor:
     return x.contiguous()
 
 
+def dense_rows(x: Tensor) -> Tensor:
+    """As `rows_of`, but T is dense."""
+    x = rows_of(x)
+    return x if len(x) == 1 or x.stride(0) else x.contiguous()
+
+
 def like_rows(x: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
     """An empty tensor of as many rows, each in the order in memory of x's, which are of `rows_of`."""
     return x.new_empty_strided((rows, *x.shape[1:]), (x[0].numel(), *x.stride()[1:]), dtype=dtype)
@@ -55,6 +61,29 @@ def in_order_of(x: Tensor, like: Tensor) -> Tensor:
     if x.stride()[1:] == like.stride()[1:] and (len(x) == 1 or x.stride(0) == x[0].numel()):
         return x
     return like_rows(like, len(x), x.dtype).copy_(x)
+
+
+def potentials(x: Tensor, v: Tensor | None, *, last: bool) -> tuple[Tensor | None, Tensor | None]:
+    """What a kernel reads potentials from and writes them to, `[1, N, *]` each, in the order in memory of x's rows.
+
+    Args:
+        x: currents, as of `rows_of`.
+        v: before the first step `[N, *]`; None is 0.
+        last: those after the last step are wanted; else there is nothing to write to.
+    """
+    real = potential_dtype(x.dtype)
+    before = None if v is None else in_order_of(v.detach().to(x.device, real)[None], x)
+    return before, like_rows(x, 1, real) if last else None
+
+
+def left_over(x: Tensor, after: Tensor | None) -> Tensor:
+    """The potentials that an operator gives, `[N, *]`; of shape `[0]` where nobody asked for them."""
+    return x.new_empty(0, dtype=potential_dtype(x.dtype)) if after is None else after[0]
+
+
+def together(x: Tensor) -> int:
+    """How many elements of a channel lie side by side in a row of x, `[T, N, C, *]`, as of `rows_of`."""
+    return max(1, x.stride(2)) if x.shape[2] > 1 else max(1, x[0].numel())
 
 
 def bytes_for(steps: int) -> int:

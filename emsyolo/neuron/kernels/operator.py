@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from emsyolo.neuron.kernels import compiled, gpu, integer, integrate, pool
-from emsyolo.neuron.kernels.layout import bytes_for, like_rows, potential_dtype, rows_for, rows_of
+from emsyolo.neuron.kernels.layout import bytes_for, left_over, like_rows, potentials, rows_for, rows_of
 
 
 @torch.library.custom_op("emsyolo::lif", mutates_args=(), device_types="cpu")
@@ -27,6 +27,7 @@ def lif(
     soft_reset: bool,
     keep: bool,
     spike_dtype: torch.dtype | None = None,
+    last: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Spikes of currents; see `emsyolo.neuron.lif.lif` for the equation. The reset is detached.
 
@@ -39,11 +40,12 @@ def lif(
         soft_reset: a spike takes `v_threshold` from the potential instead of setting it to 0.
         keep: what the backward pass needs.
         spike_dtype: of the spikes: uint8 for convolutions in 8 bits, on a CPU, without a gradient; None is x's.
+        last: the potential after the last step is wanted.
 
     Returns:
         Spikes `[T, N, *]`; bits `[ceil(T/4), N, *]`, uint8 (no row without `keep`): bit t of a byte says
         that the neuron fired in its t-th step, bit 4 + t that its potential lay in the window; the potential after
-        the last step `[N, *]`, at least float32.
+        the last step `[N, *]`, at least float32 (`[0]` without `last`).
     """
     return compiled.forward(
         x,
@@ -54,6 +56,7 @@ def lif(
         soft_reset=soft_reset,
         keep=keep,
         spike_dtype=spike_dtype,
+        last=last,
     )
 
 
@@ -67,6 +70,7 @@ def _(
     soft_reset: bool,
     keep: bool,
     spike_dtype: torch.dtype | None = None,
+    last: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     if spike_dtype not in (None, x.dtype):
         raise ValueError(f"emsyolo::lif: spike_dtype is {spike_dtype}; on CUDA spikes are of the currents' dtype")
@@ -78,6 +82,7 @@ def _(
         surrogate_width=surrogate_width,
         soft_reset=soft_reset,
         keep=keep,
+        last=last,
     )
 
 
@@ -91,10 +96,12 @@ def _(
     soft_reset: bool,
     keep: bool,
     spike_dtype: torch.dtype | None = None,
+    last: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     x = rows_of(x)
     bits = like_rows(x, bytes_for(len(x)) if keep else 0, torch.uint8)
-    return like_rows(x, len(x), spike_dtype or x.dtype), bits, like_rows(x, 1, potential_dtype(x.dtype))[0]
+    _, after = potentials(x, None, last=last)
+    return like_rows(x, len(x), spike_dtype or x.dtype), bits, left_over(x, after)
 
 
 @torch.library.custom_op("emsyolo::lif_backward", mutates_args=(), device_types="cpu")
@@ -130,7 +137,7 @@ def _(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    _, _, decay, _, width, soft_reset, keep, _ = inputs
+    _, _, decay, _, width, soft_reset, keep, _, _ = inputs
     if ctx.needs_input_grad[0] and not keep:
         raise ValueError("emsyolo::lif: the currents need a gradient; expected keep=True")
     ctx.decay, ctx.width, ctx.soft_reset = decay, width, soft_reset
@@ -140,7 +147,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tens
 
 def _backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     (bits,) = ctx.saved_tensors
-    return lif_backward(grad, bits, ctx.decay, ctx.width, ctx.soft_reset), *[None] * 7
+    return lif_backward(grad, bits, ctx.decay, ctx.width, ctx.soft_reset), *[None] * 8
 
 
 lif.register_autograd(_backward, setup_context=_setup)
@@ -155,6 +162,7 @@ def ilif(
     levels: int,
     keep: bool,
     spike_dtype: torch.dtype | None = None,
+    last: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Integer spikes of currents; see `emsyolo.neuron.ilif.ilif` for the equation. The reset is detached.
 
@@ -165,15 +173,15 @@ def ilif(
         input_scale: > 0.
         levels: D, 1 to 127.
         keep: what the backward pass needs.
-        spike_dtype: see `lif`.
+        spike_dtype, last: see `lif`.
 
     Returns:
         Spikes `[T, N, *]`; bits, uint8, as many rows `[N, *]` as `layout.rows_for` says (none without `keep`): fields
         of `layout.integer_fields` bits per step, the lowest for a potential in [0, D], the others the spike; the
-        potential after the last step `[N, *]`, at least float32.
+        potential after the last step `[N, *]`, at least float32 (`[0]` without `last`).
     """
     return integer.forward(
-        x, v, decay=decay, input_scale=input_scale, levels=levels, keep=keep, spike_dtype=spike_dtype
+        x, v, decay=decay, input_scale=input_scale, levels=levels, keep=keep, spike_dtype=spike_dtype, last=last
     )
 
 
@@ -186,10 +194,13 @@ def _(
     levels: int,
     keep: bool,
     spike_dtype: torch.dtype | None = None,
+    last: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     if spike_dtype not in (None, x.dtype):
         raise ValueError(f"emsyolo::ilif: spike_dtype is {spike_dtype}; on CUDA spikes are of the currents' dtype")
-    return gpu.kernels().integer_forward(x, v, decay=decay, input_scale=input_scale, levels=levels, keep=keep)
+    return gpu.kernels().integer_forward(
+        x, v, decay=decay, input_scale=input_scale, levels=levels, keep=keep, last=last
+    )
 
 
 @ilif.register_fake
@@ -201,10 +212,12 @@ def _(
     levels: int,
     keep: bool,
     spike_dtype: torch.dtype | None = None,
+    last: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     x = rows_of(x)
     bits = like_rows(x, rows_for(len(x), levels) if keep else 0, torch.uint8)
-    return like_rows(x, len(x), spike_dtype or x.dtype), bits, like_rows(x, 1, potential_dtype(x.dtype))[0]
+    _, after = potentials(x, None, last=last)
+    return like_rows(x, len(x), spike_dtype or x.dtype), bits, left_over(x, after)
 
 
 @torch.library.custom_op("emsyolo::ilif_backward", mutates_args=(), device_types="cpu")
@@ -240,7 +253,7 @@ def _(bits: Tensor, steps: int, levels: int, dtype: torch.dtype) -> Tensor:
 
 
 def _setup_integer(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    _, _, decay, input_scale, levels, keep, _ = inputs
+    _, _, decay, input_scale, levels, keep, _, _ = inputs
     if ctx.needs_input_grad[0] and not keep:
         raise ValueError("emsyolo::ilif: the currents need a gradient; expected keep=True")
     ctx.decay, ctx.input_scale, ctx.levels = decay, input_scale, levels
@@ -250,7 +263,7 @@ def _setup_integer(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 def _backward_integer(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     (bits,) = ctx.saved_tensors
-    return ilif_backward(grad, bits, ctx.decay, ctx.input_scale, ctx.levels), *[None] * 6
+    return ilif_backward(grad, bits, ctx.decay, ctx.input_scale, ctx.levels), *[None] * 7
 
 
 ilif.register_autograd(_backward_integer, setup_context=_setup_integer)

@@ -95,6 +95,19 @@ def ilif_steps(
     return torch.stack(out), v.detach()
 
 
+def normalised(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Currents that a normalisation makes of maps: `x * scale + shift` per channel, of x's dtype.
+
+    It is rounded after the product and after the sum, both at least float32, and then to x's dtype.
+
+    Args:
+        x: `[T, N, C, *]`.
+        scale, shift: `[C]`, see `norm_operator.scale_and_shift`.
+    """
+    sizes = (-1, *(1,) * (x.ndim - 3))
+    return (x.to(potential_dtype(x.dtype)) * scale.view(sizes) + shift.view(sizes)).to(x.dtype)
+
+
 class _Spike(torch.autograd.Function):
     """Heaviside step, 1 at 0, with the rectangular surrogate gradient."""
 

@@ -145,19 +145,19 @@ def _run(
 
 
 @numba.njit(cache=True, nogil=True)
-def _fill(row: NDArray[Any], decays: NDArray[Any], stride: int, start: int) -> None:
-    """The decays of neurons that lie side by side from `start` on; those of a channel lie `stride` together."""
-    channels = len(decays)
+def fill(row: NDArray[Any], values: NDArray[Any], stride: int, start: int) -> None:
+    """A number of each channel for neurons side by side from `start` on; those of a channel lie `stride` together."""
+    channels = len(values)
     channel, place = (start // stride) % channels, start % stride
     i = 0
     while i < len(row):
         if stride == 1:
             run = min(channels - channel, len(row) - i)
-            row[i : i + run] = decays[channel : channel + run]
+            row[i : i + run] = values[channel : channel + run]
             channel = (channel + run) % channels
         else:
             run = min(stride - place, len(row) - i)
-            row[i : i + run] = decays[channel]
+            row[i : i + run] = values[channel]
             place += run
             if place == stride:
                 place, channel = 0, (channel + 1) % channels
@@ -189,7 +189,7 @@ def _binary(
     for start in range(begin, end, BLOCK):
         stop = min(start + BLOCK, end)
         potential, decay = potentials[: stop - start], kept[: stop - start]
-        _fill(decay, decays, stride, start)
+        fill(decay, decays, stride, start)
         if starts:
             potential[:] = v[start:stop]
         else:
@@ -244,7 +244,7 @@ def _integer(
     for start in range(begin, end, BLOCK):
         stop = min(start + BLOCK, end)
         residue, decay = residues[: stop - start], kept[: stop - start]
-        _fill(decay, decays, stride, start)
+        fill(decay, decays, stride, start)
         if starts:
             residue[:] = v[start:stop]
         else:
@@ -300,7 +300,7 @@ def _backward(
     for start in range(begin, end, BLOCK):
         stop = min(start + BLOCK, end)
         after, part, decay = afters[: stop - start], parts[: stop - start], kept[: stop - start]
-        _fill(decay, decays, stride, start)
+        fill(decay, decays, stride, start)
         after[:] = nothing
         part[:] = nothing
         for t in range(len(grad) - 1, -1, -1):

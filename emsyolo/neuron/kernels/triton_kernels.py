@@ -16,8 +16,10 @@ from emsyolo.neuron.kernels.layout import (
     check_dtype,
     in_order_of,
     integer_fields,
+    left_over,
     like_rows,
     potential_dtype,
+    potentials,
     rows_for,
     rows_of,
 )
@@ -37,18 +39,19 @@ def forward(
     surrogate_width: float,
     soft_reset: bool,
     keep: bool,
+    last: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `compiled.forward`."""
     x = rows_of(x)
     spikes = like_rows(x, len(x), x.dtype)
     bits = like_rows(x, bytes_for(len(x)) if keep else 0, torch.uint8)
-    last = _potential(x, v)
+    before, after = potentials(x, v, last=last)
     _launch(
-        source.forward, x, x[0].numel(), (x, _row(x), last, spikes, bits), len(x),
+        source.forward, x, x[0].numel(), _pointers(x, before, after, spikes, bits), len(x),
         DECAY=decay, V_THRESHOLD=v_threshold, HALF_WIDTH=surrogate_width / 2, SOFT=soft_reset, STARTS=v is not None,
-        KEEP=keep,
+        KEEP=keep, LAST=last,
     )  # fmt: skip
-    return spikes, bits, last[0]
+    return spikes, bits, left_over(x, after)
 
 
 def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float, soft_reset: bool) -> Tensor:
@@ -68,20 +71,20 @@ def unpack(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
 
 
 def integer_forward(
-    x: Tensor, v: Tensor | None, *, decay: float, input_scale: float, levels: int, keep: bool
+    x: Tensor, v: Tensor | None, *, decay: float, input_scale: float, levels: int, keep: bool, last: bool = True
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `integer.forward`."""
     x = rows_of(x)
     spikes = like_rows(x, len(x), x.dtype)
     bits = like_rows(x, rows_for(len(x), levels) if keep else 0, torch.uint8)
-    last = _potential(x, v)
+    before, after = potentials(x, v, last=last)
     width, per_byte = integer_fields(levels)
     _launch(
-        source.integer_forward, x, x[0].numel(), (x, _row(x), last, spikes, bits), len(x),
-        DECAY=decay, SCALE=input_scale, LEVELS=float(levels), ROUNDING=ROUNDING[last.dtype], WIDTH=width,
-        PER_BYTE=per_byte, STARTS=v is not None, KEEP=keep,
+        source.integer_forward, x, x[0].numel(), _pointers(x, before, after, spikes, bits), len(x),
+        DECAY=decay, SCALE=input_scale, LEVELS=float(levels), ROUNDING=ROUNDING[potential_dtype(x.dtype)], WIDTH=width,
+        PER_BYTE=per_byte, STARTS=v is not None, KEEP=keep, LAST=last,
     )  # fmt: skip
-    return spikes, bits, last[0]
+    return spikes, bits, left_over(x, after)
 
 
 def integer_backward(grad: Tensor, bits: Tensor, *, decay: float, input_scale: float, levels: int) -> Tensor:
@@ -117,10 +120,11 @@ def integrate(
     return spikes, last[0], total[0]
 
 
-def _potential(x: Tensor, v: Tensor | None) -> Tensor:
-    """`[1, N, *]`, where a kernel finds the potential before the first step, if there is one, and leaves the last."""
-    last = like_rows(x, 1, potential_dtype(x.dtype))
-    return last if v is None else last.copy_(v)
+def _pointers(
+    x: Tensor, before: Tensor | None, after: Tensor | None, spikes: Tensor, bits: Tensor
+) -> tuple[Tensor | int, ...]:
+    """The first arguments of a forward kernel; what it does not touch stands in for potentials that are not there."""
+    return x, _row(x), x if before is None else before, spikes if after is None else after, spikes, bits
 
 
 def _row(x: Tensor) -> int:

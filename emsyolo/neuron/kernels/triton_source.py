@@ -30,17 +30,17 @@ def put(place, value, here, BFLOAT16: tl.constexpr):
 
 @triton.jit
 def forward(
-    x, row, last, spikes, bits, neurons, steps,
+    x, row, before, after, spikes, bits, neurons, steps,
     DECAY: tl.constexpr, V_THRESHOLD: tl.constexpr, HALF_WIDTH: tl.constexpr, SOFT: tl.constexpr, STARTS: tl.constexpr,
-    KEEP: tl.constexpr, BFLOAT16: tl.constexpr, REAL: tl.constexpr, BLOCK: tl.constexpr,
+    KEEP: tl.constexpr, LAST: tl.constexpr, BFLOAT16: tl.constexpr, REAL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Bits are written with KEEP; `last` is written and, with STARTS, read before (else the potential is 0)."""
+    """Bits are written with KEEP, potentials with LAST, and read with STARTS (else they are 0)."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = i < neurons
     zero = tl.full([BLOCK], 0, REAL)
     decay, threshold = tl.full([BLOCK], DECAY, REAL), tl.full([BLOCK], V_THRESHOLD, REAL)
     half_width = tl.full([BLOCK], HALF_WIDTH, REAL)
-    u = tl.load(last + i, mask=here, other=0) if STARTS else zero
+    u = tl.load(before + i, mask=here, other=0) if STARTS else zero
     current, out, mark = x + i, spikes + i, bits + i
     for group in range(0, steps, 4):
         marks = tl.full([BLOCK], 0, tl.int32)
@@ -57,7 +57,8 @@ def forward(
         if KEEP:
             tl.store(mark, marks.to(tl.uint8), mask=here)
             mark += neurons
-    tl.store(last + i, u, mask=here)
+    if LAST:
+        tl.store(after + i, u, mask=here)
 
 
 @triton.jit
@@ -102,10 +103,10 @@ def unpack(
 
 @triton.jit
 def integer_forward(
-    x, row, last, spikes, bits, neurons, steps,
+    x, row, before, after, spikes, bits, neurons, steps,
     DECAY: tl.constexpr, SCALE: tl.constexpr, LEVELS: tl.constexpr, ROUNDING: tl.constexpr, WIDTH: tl.constexpr,
-    PER_BYTE: tl.constexpr, STARTS: tl.constexpr, KEEP: tl.constexpr, BFLOAT16: tl.constexpr, REAL: tl.constexpr,
-    BLOCK: tl.constexpr,
+    PER_BYTE: tl.constexpr, STARTS: tl.constexpr, KEEP: tl.constexpr, LAST: tl.constexpr, BFLOAT16: tl.constexpr,
+    REAL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """As `forward`, for the integer-valued neuron."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -113,7 +114,7 @@ def integer_forward(
     zero = tl.full([BLOCK], 0, REAL)
     decay, scale = tl.full([BLOCK], DECAY, REAL), tl.full([BLOCK], SCALE, REAL)
     levels, rounding = tl.full([BLOCK], LEVELS, REAL), tl.full([BLOCK], ROUNDING, REAL)
-    left = tl.load(last + i, mask=here, other=0) if STARTS else zero
+    left = tl.load(before + i, mask=here, other=0) if STARTS else zero
     current, out, mark = x + i, spikes + i, bits + i
     for group in range(0, steps, PER_BYTE):
         marks = tl.full([BLOCK], 0, tl.int32)
@@ -129,7 +130,8 @@ def integer_forward(
         if KEEP:
             tl.store(mark, marks.to(tl.uint8), mask=here)
             mark += neurons
-    tl.store(last + i, left, mask=here)
+    if LAST:
+        tl.store(after + i, left, mask=here)
 
 
 @triton.jit

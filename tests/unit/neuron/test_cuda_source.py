@@ -1,179 +1,100 @@
-"""The kernels for a GPU without one: compiled for it, and their arithmetic run on the CPU from the same text."""
+"""The kernels compiled for GPUs, which needs none, and, where there is one, run on it."""
 
 from __future__ import annotations
 
-import ctypes
 import math
-import shutil
-import subprocess
+import re
+from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from emsyolo.neuron.kernels import cuda, operator, reference
+from emsyolo.neuron.kernels import cuda, norm_operator, operator
 from emsyolo.neuron.kernels import gpu as choice
-from emsyolo.neuron.kernels.layout import integer_fields, rows_for
 from emsyolo.neuron.lif import LIF
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
-KERNELS = ("lif_forward", "lif_backward", "lif_unpack", "ilif_forward", "ilif_backward", "ilif_unpack")
+ARCHITECTURES = [75, 80, 86, 89, 90, 100, 120]
+KERNELS = (
+    "lif_forward", "lif_backward", "lif_unpack", "ilif_forward", "ilif_backward", "ilif_unpack", "norm_lif_forward",
+    "norm_ilif_forward",
+)  # fmt: skip
 RULES = [(-math.inf, 0.0, False), (0.0, 1.0, True), (-10.0, 10.0, False)]  # plain, signed, imbalanced
-COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-def test_compiles_for_a_gpu(architecture: str, dtype: torch.dtype) -> None:
-    nvrtc = pytest.importorskip("cuda.bindings.nvrtc", reason="NVRTC comes with the CUDA build of torch")
-    _, program = nvrtc.nvrtcCreateProgram(cuda.source().encode(), b"lif.cu", 0, [], [])
-    flags = [f"--gpu-architecture={architecture}".encode(), *(one.encode() for one in cuda.options(dtype))]
+def compiled(text: str, architecture: str, dtype: torch.dtype) -> tuple[str, bytes]:
+    """PTX and, of an architecture `sm_90`, not `compute_90`, machine code of the kernels' text."""
+    nvrtc: Any = pytest.importorskip("cuda.bindings.nvrtc", reason="NVRTC comes with the CUDA build of torch")
+    if int(architecture.split("_")[1]) not in nvrtc.nvrtcGetSupportedArchs()[1]:
+        pytest.skip(f"this NVRTC does not know {architecture}")
+    _, program = nvrtc.nvrtcCreateProgram(text.encode(), b"lif.cu", 0, [], [])
+    # What CuPy adds.
+    own = ("-ftz=true", "--device-as-default-execution-space")
+    flags = [one.encode() for one in (f"--gpu-architecture={architecture}", *cuda.options(dtype), *own)]
     (result,) = nvrtc.nvrtcCompileProgram(program, len(flags), flags)
     _, size = nvrtc.nvrtcGetProgramLogSize(program)
     log = bytearray(size)  # not bytes: those of length 1 are shared by the whole process
     nvrtc.nvrtcGetProgramLog(program, log)
     assert result == nvrtc.nvrtcResult.NVRTC_SUCCESS, log.decode()
-    _, size = nvrtc.nvrtcGetCUBINSize(program)
-    binary = bytearray(size)
-    nvrtc.nvrtcGetCUBIN(program, binary)
+    found = []
+    for size_of, get in (
+        (nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX),
+        (nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN),
+    ):
+        part = bytearray(size_of(program)[1])
+        get(program, part)
+        found.append(bytes(part))
+    return found[0].decode().strip("\0"), found[1]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("architecture", [ARCHITECTURES[0], 90, ARCHITECTURES[-1]])
+def test_compiles_for_a_gpu(architecture: int, dtype: torch.dtype) -> None:
+    ptx, binary = compiled(cuda.source(), f"sm_{architecture}", dtype)
     assert all(f".text.{name}".encode() in binary for name in KERNELS)
     assert (b".text.if_forward" in binary) == (dtype.itemsize > 2)
+    assert not re.search(r"\bfma\.", ptx), "rounds once where the reference rounds twice"
 
 
-@pytest.fixture(scope="module")
-def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[torch.dtype, ctypes.CDLL]:
-    """The kernels' text compiled for this CPU, per dtype."""
-    if COMPILER is None:
-        pytest.skip("no C++ compiler on this machine")
-    folder = tmp_path_factory.mktemp("lif")
+def only_wide(text: str) -> str:
+    """The text without the path of single neurons."""
+    assert text.count("if (wide)") == len(KERNELS) + 1
+    return text.replace("if (wide)", "if (true)")
+
+
+def narrow_stores(text: str, architecture: int, dtype: torch.dtype) -> dict[str, list[str]]:
+    """Of each kernel what it stores otherwise than it should, on the path of neurons side by side.
+
+    A thread stores 16 bytes of a map or of potentials at once, and the bits of as many neurons.
+    """
+    bits = {1: "b8", 2: "v2.u8", 4: "b32", 8: "v2.b32"}[cuda.VECTOR_BYTES // dtype.itemsize]
+    ptx, _ = compiled(only_wide(text), f"compute_{architecture}", dtype)
     found = {}
-    for dtype in DTYPES:
-        library = folder / f"{dtype}.so"
-        definitions = [one for one in cuda.options(dtype) if one.startswith("-D")]
-        flags = ["-std=c++17", "-O2", "-shared", "-fPIC", "-ffp-contract=off", "-x", "c++"]
-        source = Path(cuda.__file__).with_name("lif.cu")
-        subprocess.run([COMPILER, *flags, *definitions, source, "-o", library], check=True)
-        found[dtype] = ctypes.CDLL(str(library))
-    return found
+    for part in ptx.split(".entry ")[1:]:
+        name, stores = part.split("(")[0].strip(), Counter(re.findall(r"\bst\.global\.([\w.]+)", part))
+        assert stores, name
+        found[name] = [one for one in stores if one != "v4.b32" and not (one == bits and name.endswith("forward"))]
+        if stores[bits] > (bits != "v4.b32" and name.endswith("lif_forward")):
+            found[name].append(bits)
+    assert set(KERNELS) <= set(found)
+    return {name: wrong for name, wrong in found.items() if wrong}
 
 
-def address(x: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if x is None else x.data_ptr())
-
-
-@pytest.mark.parametrize("wide", [0, 1])
-@pytest.mark.parametrize("soft", [0, 1])
-@pytest.mark.parametrize("steps", [1, 3, 4, 9])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_arithmetic_is_the_references(
-    libraries: dict[torch.dtype, ctypes.CDLL], dtype: torch.dtype, steps: int, soft: int, wide: int
-) -> None:
-    torch.manual_seed(steps)
-    library = libraries[dtype]
-    neurons = 64
-    x = ((torch.randn(steps, neurons, dtype=torch.float64) * 8).round() / 8).to(dtype)
-    upstream = torch.randn(steps, neurons).to(dtype)
-    leaf = x.clone().requires_grad_()
-    start = torch.rand(neurons).mul(4).round().div(8).to(dtype)
-    expected, last = reference.lif_steps(
-        leaf, start, decay=0.25, v_threshold=0.5, surrogate_width=1.0, soft_reset=bool(soft)
-    )
-    real = ctypes.c_double if dtype == torch.float64 else ctypes.c_float
-    v = start.to(torch.float64 if dtype == torch.float64 else torch.float32, copy=True)
-    spikes, bits = torch.empty_like(x), torch.empty(-(-steps // 4), neurons, dtype=torch.uint8)
-    count = ctypes.c_longlong(neurons)
-    library.lif_forward(
-        address(x), count, address(v), address(spikes), address(bits), count, steps, real(0.25), real(0.5), real(0.5),
-        soft, 1, wide,
-    )  # fmt: skip
-    assert torch.equal(spikes, expected)
-    assert torch.equal(v, last)
-    _, numbas, _ = operator.lif(x, start, 0.25, 0.5, 1.0, bool(soft), keep=True)
-    assert torch.equal(bits, numbas)
-    again = torch.empty_like(x)
-    library.lif_unpack(address(bits), address(again), count, steps, wide)
-    assert torch.equal(again, expected)
-    gradient = torch.empty_like(x)
-    library.lif_backward(
-        address(upstream), address(bits), address(gradient), count, steps, real(0.25), real(1.0), soft, wide
-    )
-    if dtype.itemsize == 2:  # the reference sums in that type; numba, as this, in float32
-        assert torch.equal(gradient, operator.lif_backward(upstream, numbas, 0.25, 1.0, bool(soft)))
-    else:
-        (wanted,) = torch.autograd.grad(expected, leaf, upstream)
-        torch.testing.assert_close(gradient, wanted, rtol=1e-6, atol=1e-6)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_all_stores_are_of_16_bytes(architecture: int, dtype: torch.dtype) -> None:
+    assert narrow_stores(cuda.source(), architecture, dtype) == {}
 
 
-@pytest.mark.parametrize("wide", [0, 1])
-@pytest.mark.parametrize("levels", [1, 4, 8, 127])
-@pytest.mark.parametrize("steps", [1, 3, 5])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_arithmetic_of_integers_is_the_references(
-    libraries: dict[torch.dtype, ctypes.CDLL], dtype: torch.dtype, steps: int, levels: int, wide: int
-) -> None:
-    torch.manual_seed(steps)
-    library, neurons = libraries[dtype], 64
-    x = ((torch.randn(steps, neurons, dtype=torch.float64) * 16).round() / 4).to(dtype)
-    upstream, start = torch.randn(steps, neurons).to(dtype), torch.rand(neurons).mul(4).round().div(4).to(dtype)
-    leaf = x.clone().requires_grad_()
-    expected, last = reference.ilif_steps(leaf, start, decay=0.25, input_scale=0.5, levels=levels)
-    real = ctypes.c_double if dtype == torch.float64 else ctypes.c_float
-    v = start.to(torch.float64 if dtype == torch.float64 else torch.float32, copy=True)
-    width, per_byte = integer_fields(levels)
-    spikes, bits = torch.empty_like(x), torch.empty(rows_for(steps, levels), neurons, dtype=torch.uint8)
-    count = ctypes.c_longlong(neurons)
-    library.ilif_forward(
-        address(x), count, address(v), address(spikes), address(bits), count, steps, real(0.25), real(0.5),
-        real(levels), width, per_byte, 1, wide,
-    )  # fmt: skip
-    assert torch.equal(spikes, expected)
-    assert torch.equal(v, last)
-    _, numbas, _ = operator.ilif(x, start, 0.25, 0.5, levels, keep=True)
-    assert torch.equal(bits, numbas)
-    again, gradient = torch.empty_like(x), torch.empty_like(x)
-    library.ilif_unpack(address(bits), address(again), count, steps, width, per_byte, wide)
-    assert torch.equal(again, expected)
-    library.ilif_backward(
-        address(upstream), address(bits), address(gradient), count, steps, real(0.25), real(0.5), width, per_byte, wide
-    )
-    if dtype.itemsize == 2:  # the reference sums in that type; numba, as this, in float32
-        assert torch.equal(gradient, operator.ilif_backward(upstream, numbas, 0.25, 0.5, levels))
-    else:
-        (wanted,) = torch.autograd.grad(expected, leaf, upstream)
-        torch.testing.assert_close(gradient, wanted, rtol=1e-6, atol=1e-6)
-
-
-def test_still_image_is_read_once_per_step_from_one_row(libraries: dict[torch.dtype, ctypes.CDLL]) -> None:
-    x = torch.full((1, 4), 0.375)
-    v, spikes, one = torch.full((4,), torch.nan), torch.empty(3, 4), ctypes.c_longlong(4)
-    constants = (ctypes.c_float(0.25), ctypes.c_float(0.5), ctypes.c_float(0.5))
-    libraries[torch.float32].lif_forward(
-        address(x), ctypes.c_longlong(0), address(v), address(spikes), address(None), one, 3, *constants, 0, 0, 1
-    )  # what v held before is not read
-    # u: 0.375 | 0.46875 | 0.4921875: never
-    assert not spikes.any()
-    assert v.tolist() == [0.4921875] * 4
-
-
-@pytest.mark.parametrize("wide", [0, 1])
-@pytest.mark.parametrize("rule", RULES)
-def test_arithmetic_of_integrate_and_fire_is_the_references(
-    libraries: dict[torch.dtype, ctypes.CDLL], rule: tuple[float, float, bool], wide: int
-) -> None:
-    torch.manual_seed(0)
-    x, count = (torch.randn(20, 64) * 8).round() / 4, ctypes.c_longlong(64)
-    v, net, spikes = torch.rand(64), torch.zeros(64), torch.empty(20, 64)
-    negative, repay, needs_spike = rule
-    expected = reference.if_steps(x, v, net, negative=negative, repay=repay, needs_spike=needs_spike)
-    libraries[torch.float32].if_forward(
-        address(x), count, address(v), address(net), address(spikes), count, 20, ctypes.c_float(negative),
-        ctypes.c_float(repay), int(needs_spike), wide,
-    )  # fmt: skip
-    for wanted, found in zip(expected, (spikes, v, net), strict=True):
-        assert torch.equal(wanted, found)
+def test_stores_that_are_left_to_the_compiler_are_found() -> None:
+    source = cuda.source()
+    left = source.replace("#ifdef __CUDA_ARCH__\n    if constexpr", "#if 0\n    if constexpr")
+    assert left != source
+    assert "lif_backward" in narrow_stores(left, 90, torch.bfloat16)
 
 
 @pytest.fixture(params=["cuda", "triton_kernels"])
@@ -239,6 +160,23 @@ def test_a_gpu_gives_the_integers_that_the_cpu_gives(gpu: None, dtype: torch.dty
         (gradient,) = torch.autograd.grad(spikes, leaf, upstream.to(device))
         again = operator.unpack_integers(bits, 5, levels, dtype)
         results.append([one.cpu() for one in (spikes, bits, last, gradient, again)])
+    for host, device_side in zip(*results, strict=True):
+        torch.testing.assert_close(device_side, host, rtol=1e-6 if dtype.itemsize > 2 else 1e-2, atol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", DTYPES[:3], ids=str)
+def test_a_gpu_normalises_as_the_cpu_does(gpu: None, dtype: torch.dtype) -> None:
+    x, numbers = torch.randn(5, 2, 3, 8, 16).to(dtype), torch.rand(4, 3)
+    upstream, results = torch.randn(x.shape).to(dtype), []
+    for device in ("cpu", "cuda"):
+        leaf = x.to(device).requires_grad_()
+        # Powers of two, so that scale and shift are the same on both.
+        norm = (torch.zeros_like(numbers[0]), numbers[1] * 0 + 0.25, numbers[2].sign() * 2, numbers[3].mul(4).round())
+        on_it = [one.to(device) for one in norm]
+        spikes, bits, _ = norm_operator.norm_lif(leaf, *on_it, 0.0, False, None, 0.25, 0.5, 1.0, False, True, False)
+        (gradient,) = torch.autograd.grad(spikes, leaf, upstream.to(device))
+        results.append([one.cpu() for one in (spikes, bits, gradient)])
     for host, device_side in zip(*results, strict=True):
         torch.testing.assert_close(device_side, host, rtol=1e-6 if dtype.itemsize > 2 else 1e-2, atol=1e-6)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -108,6 +110,24 @@ def test_torch_knows_every_form_of_the_operator(dtype: torch.dtype) -> None:
         for soft in (False, True):
             torch.library.opcheck(operator.lif, (x, start, *CONSTANTS.values(), soft, False))
     torch.library.opcheck(operator.lif, (x, v, *CONSTANTS.values(), False, False, torch.uint8))
+    torch.library.opcheck(operator.lif, (x, v, *CONSTANTS.values(), False, False, None, False))
+    torch.library.opcheck(operator.ilif, (x, v, 0.25, 1.0, 4, False, None, False))
+
+
+@pytest.mark.parametrize("run", [operator.lif, operator.ilif], ids=["lif", "ilif"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_potential_that_nobody_asks_for_changes_nothing_else(layout: str, run: Callable[..., Any]) -> None:
+    x = LAYOUTS[layout](torch.randn(6, 2, 3, 4, 6))
+    v = torch.rand(x.shape[1:])
+    constants = (*CONSTANTS.values(), False) if run is operator.lif else (0.25, 1.0, 4)
+    for start in (None, v):
+        spikes, bits, last = run(x, start, *constants, True)
+        found = run(x, start, *constants, True, None, False)
+        assert torch.equal(found[0], spikes)
+        assert torch.equal(found[1], bits)
+        assert found[2].shape == (0,)
+        assert last.shape == x.shape[1:]
+    assert (v >= 0).all()  # as it was: it is read, not written
 
 
 def test_a_compiled_network_has_no_graph_break() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -12,11 +13,12 @@ from torch import nn
 from emsyolo.app import build_detector
 from emsyolo.convert.pool import AccumulatedMaxPool
 from emsyolo.model.detector import Detector
+from emsyolo.neuron.ilif import ILIF
 from emsyolo.neuron.integrate import IF
 from emsyolo.neuron.lif import LIF
 from emsyolo.neuron.memory import set_memory
 from emsyolo.neuron.silu import LeakySiLU
-from emsyolo.neuron.state import forget, fresh, put, take
+from emsyolo.neuron.state import forget, fresh, put, take, unread
 
 LAYERS = {
     "lif": lambda: LIF(v_threshold=0.4),
@@ -143,6 +145,35 @@ def test_ranges_of_steps_are_read_out_as_their_means() -> None:
     for found, steps_read in zip(together.split(len(ranges)), ranges, strict=True):
         for level, mine in enumerate(found.maps):
             torch.testing.assert_close(mine, torch.stack([steps[t].maps[level] for t in steps_read]).mean(dim=0))
+
+
+@pytest.mark.parametrize("make", [LIF, lambda: LIF(start=0.5), ILIF], ids=["lif", "from a half", "ilif"])
+def test_what_nobody_reads_is_not_written(make: Callable[[], LIF | ILIF]) -> None:
+    node, x = make(), torch.rand(3, 2, 4)
+    start = node.v
+    expected = node(x)
+    assert isinstance(node.v, torch.Tensor)
+    forget(node)
+    with unread(node):
+        assert torch.equal(node(x), expected)
+        assert node.v == start
+    node(x)
+    assert isinstance(node.v, torch.Tensor)
+
+
+@pytest.mark.parametrize("chunk", [None, 1])
+@pytest.mark.parametrize("model", ["ems_resnet10", "ems_small_ilif"])
+def test_a_detector_whose_memories_nobody_reads_gives_the_same(model: str, chunk: int | None) -> None:
+    torch.manual_seed(0)
+    detector = build_detector(model, 3, 3, ["model.width=0.125"]).eval()
+    detector.chunk = chunk
+    frames, ranges = torch.rand(3, 2, 3, 64, 96), [range(2), range(3)]
+    with torch.no_grad():
+        expected = detector.run(frames, read_out=ranges)[0]
+        found = detector(frames, ranges)
+    for mine, other in zip(found.maps, expected.maps, strict=True):
+        assert torch.equal(mine, other)
+    assert all(module.remembers for module in detector.modules() if hasattr(module, "remembers"))
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 16])

@@ -14,9 +14,11 @@ import pytest
 
 TYPES = {"float32": "*fp32", "float64": "*fp64", "bfloat16": "*i16", "float16": "*fp16"}
 MAPS = ("x", "grad", "spikes", "to")
-BINARY = {"DECAY": 0.25, "V_THRESHOLD": 0.5, "HALF_WIDTH": 0.5, "SOFT": False, "STARTS": True, "KEEP": True}
+BINARY = {"DECAY": 0.25, "V_THRESHOLD": 0.5, "HALF_WIDTH": 0.5, "SOFT": False, "STARTS": True}
+BINARY |= {"KEEP": True, "LAST": True}
 FIELDS = {"WIDTH": 4, "PER_BYTE": 2}
-INTEGER = {"DECAY": 0.25, "SCALE": 0.5, "LEVELS": 4.0, "ROUNDING": 12582912.0, "STARTS": True, "KEEP": True} | FIELDS
+INTEGER = {"DECAY": 0.25, "SCALE": 0.5, "LEVELS": 4.0, "ROUNDING": 12582912.0, "STARTS": True} | FIELDS
+INTEGER |= {"KEEP": True, "LAST": True}
 KERNELS: dict[str, dict[str, object]] = {
     "forward": BINARY,
     "backward": {"DECAY": 0.25, "SLOPE": 1.0, "SOFT": True},
@@ -68,7 +70,7 @@ def _compiled(triton: Any, architecture: int, steps: int | None, kernel: str, dt
     }
     if steps is not None:
         constants |= {"steps": steps}
-    types = dict.fromkeys(MAPS, TYPES[dtype]) | dict.fromkeys(("last", "net"), TYPES[real])
+    types = dict.fromkeys(MAPS, TYPES[dtype]) | dict.fromkeys(("before", "after", "last", "net"), TYPES[real])
     types |= {"bits": "*u8", "row": "i64", "neurons": "i64", "steps": "i32"}
     types |= dict.fromkeys(constants, "constexpr")
     names = function.arg_names

@@ -56,6 +56,7 @@ def on_spikingjelly(detector: Detector) -> Detector:
                 v_threshold = child.weight[0].item() / child.alpha
                 norm = sj_layer.ThresholdDependentBatchNorm2d(child.alpha, v_threshold, child.num_features)
                 norm.load_state_dict(child.state_dict())
+                norm.to(child.weight.device)
                 setattr(parent, name, _Folded(norm))
             elif isinstance(child, nn.MaxPool2d):
                 setattr(parent, name, nn.MaxPool2d(child.kernel_size, child.stride))
@@ -206,7 +207,7 @@ class _SteppedConv(nn.Module):
 class _TransposedNorm(nn.Module):
     def __init__(self, norm: TdBN, steps: int) -> None:
         super().__init__()
-        self.norm, self.steps = nn.BatchNorm3d(norm.num_features), steps
+        self.norm, self.steps = nn.BatchNorm3d(norm.num_features, device=norm.weight.device), steps
         self.norm.load_state_dict(norm.state_dict())
 
     def forward(self, x: Tensor) -> Tensor:

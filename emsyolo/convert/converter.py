@@ -25,7 +25,7 @@ from emsyolo.model.detector import Detector
 from emsyolo.neuron.accumulate import levels_of
 from emsyolo.text import shortlist
 
-Rule = Literal["plain", "signed", "imbalanced", "delayed", "radix"]
+Rule = Literal["plain", "signed", "imbalanced", "delayed", "radix", "ternary"]
 LINEAR = (nn.Identity, nn.Upsample, nn.AvgPool2d, nn.ZeroPad2d, nn.ReplicationPad2d, nn.Dropout, nn.Dropout2d)
 
 
@@ -34,18 +34,18 @@ class Conversion:
     """How a network is converted, and how it is run.
 
     Attributes:
-        rule: `plain`, `signed` and `imbalanced` fire as their input comes, as `IF` does; `delayed` and `radix`
-            accumulate it first, as `AccumulateFire` does. For leaky ReLU `plain` means `imbalanced`.
-        T: steps; `delayed` and `radix` are calibrated for them.
+        rule: `plain`, `signed` and `imbalanced` fire as their input comes, as `IF` does; `delayed`, `radix` and
+            `ternary` accumulate it first, as `AccumulateFire` does. For leaky ReLU `plain` means `imbalanced`.
+        T: steps; rules that accumulate are calibrated for them.
         normalise, percentile, levels: of the scales, as for `calibrate`; a quantised activation has its own.
         start: potential at the start as a share of the threshold, or of a level, in [0, 1]; None: 1/2 where a sum is
-            rounded (quantised activations, leaky ReLU with signed spikes, `delayed`, `radix`), else 0.
-        delay: steps that a `delayed` or `radix` neuron waits before it fires; None: all.
+            rounded (quantised activations, leaky ReLU with signed spikes, rules that accumulate), else 0.
+        delay: steps that a neuron that accumulates waits before it fires; None: all.
         images: training images of the calibration.
         correct_biases: add to each channel what its activation lacks in the mean, layer by layer.
         tune_epochs: epochs over those images in which scales and biases are trained to imitate the ANN's maps.
         tune_weights: train the weights, too.
-        chunk: steps computed together, at most; memory grows with it. `delayed` and `radix` need T.
+        chunk: steps computed together, at most; memory grows with it. Rules that accumulate need T.
         report: take the error apart, layer by layer.
     """
 
@@ -76,12 +76,12 @@ class Conversion:
         if self.delay is not None and (self.delay < 0 or self.rule not in CODES):
             raise ValueError(
                 f"convert.delay is {self.delay} and convert.rule {self.rule!r}; expected steps, at least 0, of "
-                f"{' or '.join(CODES)}, or null"
+                f"one of {', '.join(CODES)}, or null"
             )
         if (self.correct_biases or self.tune_epochs) and not self.rounds:
             raise ValueError(
                 f"convert.correct_biases={self.correct_biases}, tune_epochs={self.tune_epochs} with convert.rule="
-                f"{self.rule!r}, delay={self.delay}; expected {' or '.join(CODES)}, whose neurons send rounded "
+                f"{self.rule!r}, delay={self.delay}; expected one of {', '.join(CODES)}, whose neurons send rounded "
                 "activations, and all of the delay (null)"
             )
 
@@ -110,9 +110,9 @@ def convert(
     channel; what a spike stands for, that scale, is taken into the weights of the convolutions that it feeds, so
     that each input channel of a concatenation carries its own: W~[i,j] = W[i,j] lambda[i], the threshold lambda[j] in
     place of a division by it. Ming and Li, 2024, (15). Max-pooling is replaced by `AccumulatedMaxPool`. The maps are
-    read out as the mean of their input current. The error falls as 1/T (of radix spikes, as 1/2^T), but for imbalanced
-    neurons whose currents swing so far that they send spikes of both signs: a negative one gives back more than a
-    positive one takes.
+    read out as the mean of their input current. The error falls as 1/T (of `radix` as 1/2^T, of `ternary` as 1/3^T),
+    but for imbalanced neurons whose currents swing so far that they send spikes of both signs: a negative one gives
+    back more than a positive one takes.
 
     Args:
         detector: trained; is left untouched.

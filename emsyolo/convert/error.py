@@ -72,11 +72,11 @@ def parts(
     most.
 
     Args:
-        z: mean input current, in units of the threshold; of radix spikes the mean by what a spike of each step stands
+        z: mean input current, in units of the threshold; of spikes that are digits the mean by what each stands
             for.
         rate: such a mean of the spikes, negative ones taken off.
         activation: of the conventional network, in the same units.
-        levels: L; T, but for radix spikes.
+        levels: L; T, but where spikes are digits.
         start: potential at the start, in units of a level.
         slope: of neurons that send negative spikes for what is below 0; 0 of the others.
         imbalanced: whether those of the slope have the imbalanced threshold.

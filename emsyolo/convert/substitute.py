@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CODES: dict[str, Any] = {"delayed": "even", "radix": "radix"}  # of the neurons that accumulate first
+CODES: dict[str, Any] = {
+    "delayed": "even",
+    "radix": "radix",
+    "ternary": "ternary",
+}  # of the neurons that accumulate first
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, Quantised)
 
 

@@ -101,7 +101,7 @@ class SpikingModule(nn.Module):
 
     @property
     def T(self) -> int:
-        """Steps; may be set at any time, though `delayed` and `radix` are calibrated for those of the conversion."""
+        """Steps; may be set at any time, though rules that accumulate are calibrated for those of the conversion."""
         return self.encode.T
 
     @T.setter

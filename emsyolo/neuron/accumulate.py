@@ -11,30 +11,38 @@ from torch import Tensor
 
 from emsyolo.neuron.neuron import Spikes
 
-Code = Literal["even", "radix"]
-MOST_RADIX_STEPS = 16  # 65,535 levels; sums of float32 tell no more apart
+Code = Literal["even", "radix", "ternary"]
+BASES: dict[Code, int] = {"radix": 2, "ternary": 3}  # of the codes whose spikes are digits
+MOST_STEPS: dict[Code, int] = {
+    "radix": 16,
+    "ternary": 10,
+}  # 65,535 and 29,524 levels; sums of float32 tell few more apart
 ROUNDING = 1e-5  # of a sum of currents, levels
 
 
 def levels_of(code: Code, steps: int) -> int:
     """How many levels above 0 so many steps tell apart."""
-    return steps if code == "even" else 2**steps - 1
+    if code == "even":
+        return steps
+    base = BASES[code]
+    return int((base**steps - 1) // (base - 1))
 
 
 def step_weights(code: Code, steps: int, device: torch.device | None = None) -> Tensor:
-    """What a spike of each step stands for, in levels, `[T]`: 1, or 2^(T-1), ..., 2, 1.
+    """What a spike of each step stands for, in levels, `[T]`: 1, or 2^(T-1), ..., 2, 1, or 3^(T-1), ..., 3, 1.
 
     Raises:
-        ValueError: more steps of radix spikes than numbers can tell apart.
+        ValueError: more steps of spikes that are digits than numbers can tell apart.
     """
     if code == "even":
         return torch.ones(steps, device=device)
-    if steps > MOST_RADIX_STEPS:
+    base, most = BASES[code], MOST_STEPS[code]
+    if steps > most:
         raise ValueError(
-            f"convert=radix at T = {steps}; expected at most {MOST_RADIX_STEPS}, where a spike of the first step "
-            f"stands for {2 ** (MOST_RADIX_STEPS - 1)} levels"
+            f"convert={code} at T = {steps}; expected at most {most}, where a spike of the first step stands for "
+            f"{base ** (most - 1)} levels"
         )
-    return 2.0 ** torch.arange(steps - 1, -1, -1, device=device)
+    return float(base) ** torch.arange(steps - 1, -1, -1, device=device)
 
 
 class AccumulateFire(base.MemoryModule):
@@ -50,8 +58,12 @@ class AccumulateFire(base.MemoryModule):
       sign of k. Whoever reads them weighs step t by r[t], as the next such neuron does; a bias, which arrives in every
       step, counts the same. Wang et al., IEEE TNNLS 2024 (arXiv 2105.06943); Zhang et al. (tdIF), arXiv 2508.20392.
 
+    - `ternary`: r[t] = 3^(T-1-t) and L = (3^T - 1) / 2; the spikes are the digits of k in balanced ternary, -1, 0 and
+      1, for ReLU, too: with spikes of either sign T steps tell 3^T values apart. Knuth, TAOCP 2, 4.1.
+
     With `delay` d < T-1 a neuron begins to fire when d+1 steps are in, on the sum so far, and goes on while the others
-    come: spike j where what is not yet sent is r[j] or more. What cannot be sent any more is lost.
+    come: spike j where what is not yet sent is r[j] or more (`ternary`: more than the later spikes can say). What
+    cannot be sent any more is lost.
 
     It keeps nothing between calls; a call must bring all T steps. A network of them has a latency of T plus, for every
     neuron in a row, d.
@@ -102,7 +114,7 @@ class AccumulateFire(base.MemoryModule):
         self.slope = slope
         self.delay = delay
         self.top = top
-        self.spikes = Spikes(signed=slope > 0)
+        self.spikes = Spikes(signed=slope > 0 or code == "ternary")
 
     def step_weights(self, steps: int) -> Tensor:
         """What a spike of each step stands for, in levels, `[T]`."""
@@ -121,7 +133,7 @@ class AccumulateFire(base.MemoryModule):
             spikes = self._as_it_comes(charges, weights)
         else:
             number = self._levels(charges.sum(dim=0), len(x))
-            spikes = self._digits(number, weights) if self.code == "radix" else self._spread(number, len(x))
+            spikes = self._spread(number, len(x)) if self.code == "even" else self._digits(number, weights)
         return spikes.to(x.dtype)
 
     def plain(self) -> AccumulateFire:
@@ -141,8 +153,9 @@ class AccumulateFire(base.MemoryModule):
         fired = (at * number.abs() / steps + 1e-4).floor()
         return (fired[1:] - fired[:-1]) * number.sign()
 
-    @staticmethod
-    def _digits(number: Tensor, weights: Tensor) -> Tensor:
+    def _digits(self, number: Tensor, weights: Tensor) -> Tensor:
+        if self.code == "ternary":  # those of a number in base 3, each less 1, are those of the number less L
+            return ((number + weights.sum()) / weights).floor().remainder(3) - 1
         return (number.abs() / weights).floor().remainder(2) * number.sign()
 
     def _as_it_comes(self, charges: Tensor, weights: Tensor) -> Tensor:
@@ -153,9 +166,10 @@ class AccumulateFire(base.MemoryModule):
         spikes = torch.zeros_like(sums)
         for step, weight in enumerate(weights):
             rest = self._levels(sums[min(step + self.delay, len(sums) - 1)], len(sums)) - sent
-            fired = (rest >= weight).to(sums.dtype)
-            if self.slope:
-                fired -= (rest <= -weight).to(sums.dtype)
+            least = (weight + 1) / 2 if self.code == "ternary" else weight
+            fired = (rest >= least).to(sums.dtype)
+            if self.spikes.signed:
+                fired -= (rest <= -least).to(sums.dtype)
             spikes[step] = fired
             sent = sent + fired * weight
         return spikes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -121,19 +122,21 @@ def test_maps_approach_those_of_the_ann_as_one_over_time(model: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["spiking_yolov3", "spiking_yolo", "ann_small", "ann_small by concatenation"])
-@pytest.mark.parametrize("rule", ["delayed", "radix"])
-def test_maps_approach_those_of_the_ann_as_one_over_the_levels(model: str, rule: Rule) -> None:
+@pytest.mark.parametrize(("rule", "times"), [("delayed", (7, 31, 127)), ("radix", (3, 5, 7)), ("ternary", (2, 3, 5))])
+def test_maps_approach_those_of_the_ann_as_one_over_the_levels(
+    model: str, rule: Rule, times: tuple[int, int, int]
+) -> None:
     detector = trained_like(model)
     with torch.no_grad():
         truth = detector(frames()).maps
     error = {}
-    for steps in (3, 5, 7) if rule == "radix" else (7, 31, 127):
+    for steps in times:
         settings = Conversion(rule=rule, T=steps, normalise="max", chunk=127)
         spiking = convert(detector, lambda: [frames()], settings)
         ((_, maps),) = simulate(spiking, frames(), [steps], chunk=127)
         error[settings.own_levels] = max(float((a - b).abs().mean()) for a, b in zip(maps.maps, truth, strict=True))
-    for early, late in ((7, 31), (31, 127)):
-        assert 2 < error[early] / error[late] < 8  # 4 is the law
+    for early, late in pairwise(error):
+        assert 0.5 < (error[early] / error[late]) / (late / early) < 2  # 1 is the law
 
 
 def test_radix_is_delayed_at_as_many_steps_as_it_has_levels() -> None:
@@ -162,7 +165,9 @@ def test_correcting_biases_needs_no_labels_and_brings_the_maps_nearer() -> None:
 
     assert error(correct_biases=True) < error()
     for more in ({"correct_biases": True}, {"tune_epochs": 1}):
-        with pytest.raises(ValueError, match=r"with convert\.rule='plain', delay=None; expected delayed or radix"):
+        with pytest.raises(
+            ValueError, match=r"with convert\.rule='plain', delay=None; expected one of delayed, radix, ternary"
+        ):
             Conversion(**more)
 
 
@@ -232,7 +237,7 @@ def test_rules_go_with_their_activations() -> None:
             one for one in convert(leaky, lambda: [frames()], Conversion(rule=rule)).modules() if isinstance(one, IF)
         ]
         assert {(one.rule, one.slope) for one in nodes} == {("imbalanced", 0.1)}
-    for rule in ("delayed", "radix"):
+    for rule in ("delayed", "radix", "ternary"):
         waiting = convert(leaky, lambda: [frames()], Conversion(rule=rule, T=4))
         slopes = {(one.slope, one.start) for one in waiting.modules() if isinstance(one, AccumulateFire)}
         assert slopes == {(0.1, 0.5)}

@@ -14,7 +14,9 @@ from emsyolo.neuron.accumulate import AccumulateFire, Code, levels_of
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.1])
-@pytest.mark.parametrize(("code", "steps", "top"), [("even", 7, 1.0), ("radix", 4, 1.0), ("radix", 5, 16 / 31)])
+@pytest.mark.parametrize(
+    ("code", "steps", "top"), [("even", 7, 1.0), ("radix", 4, 1.0), ("radix", 5, 16 / 31), ("ternary", 3, 1.0)]
+)
 def test_it_is_what_waiting_neurons_send(code: Code, steps: int, top: float, slope: float) -> None:
     z = torch.randn(1, 2, 3, 20, 20, generator=torch.Generator().manual_seed(0))
     scale = torch.tensor([0.5, 1.0, 2.5])

@@ -55,18 +55,33 @@ def test_below_zero_digits_have_one_sign() -> None:
     assert sorted(even) == [-1, -1, 0, 0]
 
 
+def test_ternary_spikes_are_balanced_digits() -> None:
+    assert step_weights("ternary", 4).tolist() == [27, 9, 3, 1]
+    assert levels_of("ternary", 4) == 40
+    # A current of c in every step is c times 40 levels; 14 = 27 - 9 - 3 - 1.
+    for levels, digits in ((0, [0, 0, 0, 0]), (14, [1, -1, -1, -1]), (20, [1, -1, 1, -1]), (40, [1, 1, 1, 1])):
+        assert drive(AccumulateFire(ONE, code="ternary"), [levels / 40] * 4) == digits
+    assert drive(AccumulateFire(ONE, code="ternary"), [-1.0] * 4) == [0, 0, 0, 0]
+    leaky = AccumulateFire(ONE, code="ternary", slope=0.5)
+    assert drive(leaky, [-28 / 40] * 4) == [-1, 1, 1, 1]
+    assert drive(leaky, [-9.0] * 4) == [-1, -1, -1, -1]
+
+
 @pytest.mark.parametrize("slope", [0.0, 0.1])
+@pytest.mark.parametrize("code", ["radix", "ternary"])
 @pytest.mark.parametrize("steps", [1, 3, 5, 8])
-def test_radix_at_t_is_even_at_as_many_steps_as_it_has_levels(steps: int, slope: float) -> None:
+def test_digits_at_t_is_even_at_as_many_steps_as_it_has_levels(steps: int, code: Code, slope: float) -> None:
     z = torch.linspace(-3, 1.5, 4001).add(1e-4).view(1, 1, 1, 1, -1)
-    levels = 2**steps - 1
-    radix, even = (AccumulateFire(torch.tensor([1.1]), code=code, slope=slope) for code in ("radix", "even"))
-    one = sent(radix, z.expand(steps, -1, -1, -1, -1))
+    levels = levels_of(code, steps)
+    digits, even = (AccumulateFire(torch.tensor([1.1]), code=one, slope=slope) for one in (code, "even"))
+    one = sent(digits, z.expand(steps, -1, -1, -1, -1))
     other = sent(even, z.expand(levels, -1, -1, -1, -1))
     torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("code", "steps", "levels"), [("even", 16, 16), ("radix", 4, 15), ("radix", 8, 16)])
+@pytest.mark.parametrize(
+    ("code", "steps", "levels"), [("even", 16, 16), ("radix", 4, 15), ("radix", 8, 16), ("ternary", 4, 16)]
+)
 def test_it_is_the_quantised_activation_where_there_are_levels_for_it(code: Code, steps: int, levels: int) -> None:
     z = torch.randn(1, 1, 1, 1, 5000, generator=torch.Generator().manual_seed(0))
     scale, own = torch.tensor(1.7), levels_of(code, steps)
@@ -75,7 +90,7 @@ def test_it_is_the_quantised_activation_where_there_are_levels_for_it(code: Code
     torch.testing.assert_close(found, quantised(z[0], scale, levels), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("code", ["even", "radix"])
+@pytest.mark.parametrize("code", ["even", "radix", "ternary"])
 def test_a_delay_of_all_steps_but_one_loses_nothing(code: Code) -> None:
     x = torch.randn(5, 2, 1, 3, 4, generator=torch.Generator().manual_seed(0)) * 2
     for slope in (0.0, 0.3):
@@ -83,7 +98,7 @@ def test_a_delay_of_all_steps_but_one_loses_nothing(code: Code) -> None:
         errors = []
         for delay in (4, 3, 1, 0):
             neuron = AccumulateFire(ONE, code=code, slope=slope, delay=delay)
-            assert set(neuron(x).unique().tolist()) <= ({-1.0, 0.0, 1.0} if slope else {0.0, 1.0})
+            assert set(neuron(x).unique().tolist()) <= ({-1.0, 0.0, 1.0} if neuron.spikes.signed else {0.0, 1.0})
             errors.append(float((sent(neuron, x) - whole).abs().mean()))
         assert errors[0] < 1e-6
         assert errors[0] <= errors[1] < errors[3]
@@ -115,7 +130,9 @@ def test_refusals() -> None:
         AccumulateFire(-ONE)
     with pytest.raises(ValueError, match=r"convert\.delay is -1"):
         AccumulateFire(ONE, delay=-1)
-    with pytest.raises(ValueError, match="code is 'phase'; expected one of even, radix"):
+    with pytest.raises(ValueError, match="code is 'phase'; expected one of even, radix, ternary"):
         AccumulateFire(ONE, code="phase")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="convert=radix at T = 17; expected at most 16"):
         AccumulateFire(ONE, code="radix")(torch.zeros(17, 1, 1, 1, 1))
+    with pytest.raises(ValueError, match="convert=ternary at T = 11; expected at most 10"):
+        AccumulateFire(ONE, code="ternary")(torch.zeros(11, 1, 1, 1, 1))

@@ -143,9 +143,9 @@ class ILIF(neuron.ILIFNode):
             return spikes
         keep, constants = needs_gradient(x_seq, norm), (self.decay, scale, self.levels)
         if norm is None:
-            spikes, bits, last = operator.ilif(x_seq, v, *constants, keep, self.spike_dtype, self.remembers)
+            spikes, bits, last = operator.run_ilif(x_seq, v, *constants, keep, self.spike_dtype, self.remembers)
         else:
-            spikes, bits, last = norm_operator.norm_ilif(x_seq, *norm.parts(), v, *constants, keep, self.remembers)
+            spikes, bits, last = norm_operator.run_norm_ilif(x_seq, *norm.parts(), v, *constants, keep, self.remembers)
         self.v = last if self.remembers else 0.0
         if keep and self.pack:
             self._packed = Packed(bits, len(x_seq), partial(_unpacked, levels=self.levels))
@@ -185,4 +185,4 @@ class ILIF(neuron.ILIFNode):
 
 
 def _unpacked(bits: Tensor, steps: int, dtype: torch.dtype, *, levels: int) -> Tensor:
-    return operator.unpack_integers(bits, steps, levels, dtype)
+    return operator.run_unpack_integers(bits, steps, levels, dtype)

@@ -181,15 +181,15 @@ class LIF(neuron.LIFNode):
             return spikes
         keep = needs_gradient(x_seq, norm)
         if norm is None:
-            spikes, bits, last = operator.lif(
+            spikes, bits, last = operator.run_lif(
                 x_seq, v, *constants, self.soft_reset, keep, self.spike_dtype, self.remembers
             )
         else:
-            spikes, bits, last = norm_operator.norm_lif(
+            spikes, bits, last = norm_operator.run_norm_lif(
                 x_seq, *norm.parts(), v, *constants, self.soft_reset, keep, self.remembers
             )
         self.v = last if self.remembers else self.start * self.v_threshold
-        self._packed = Packed(bits, len(x_seq), operator.unpack) if keep and self.pack else None
+        self._packed = Packed(bits, len(x_seq), operator.run_unpack) if keep and self.pack else None
         return spikes
 
     def _first(self, x: Tensor) -> Tensor | None:

@@ -80,4 +80,4 @@ class PILIF(ILIF):
 
 
 def _unpacked(bits: Tensor, steps: int, dtype: torch.dtype, *, levels: int) -> Tensor:
-    return operator.unpack_integers(bits, steps, levels, dtype)
+    return operator.run_unpack_integers(bits, steps, levels, dtype)

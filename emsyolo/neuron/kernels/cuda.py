@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import nullcontext
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -64,7 +66,7 @@ def forward(
     spikes = like_rows(x, len(x), x.dtype)
     bits = like_rows(x, bytes_for(len(x)), torch.uint8) if keep else None
     before, after = potentials(x, v, last=last)
-    neurons = x[0].numel()
+    neurons = math.prod(x.shape[1:])
     row = 0 if x.stride(0) == 0 else neurons
     real = _real(x.dtype)
     _launch(
@@ -82,7 +84,7 @@ def integrate(
     x = rows_of(x)
     spikes = like_rows(x, len(x), x.dtype)
     last, total = like_rows(x, 1, x.dtype).copy_(v), like_rows(x, 1, x.dtype).copy_(net)
-    neurons, real = x[0].numel(), _real(x.dtype)
+    neurons, real = math.prod(x.shape[1:]), _real(x.dtype)
     _launch(
         "if_forward", x.dtype, neurons,
         x, np.int64(0 if x.stride(0) == 0 else neurons), last, total, spikes, np.int64(neurons), np.int32(len(x)),
@@ -95,7 +97,7 @@ def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float
     """As `compiled.backward`."""
     grad = in_order_of(grad, bits)
     out = like_rows(bits, len(grad), grad.dtype)
-    neurons, real = bits[0].numel(), _real(grad.dtype)
+    neurons, real = math.prod(bits.shape[1:]), _real(grad.dtype)
     _launch(
         "lif_backward", grad.dtype, neurons,
         grad, bits, out, np.int64(neurons), np.int32(len(grad)), real(decay), real(1 / surrogate_width),
@@ -107,7 +109,7 @@ def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float
 def unpack(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     """As `compiled.unpack`."""
     spikes = like_rows(bits, steps, dtype)
-    neurons = bits[0].numel()
+    neurons = math.prod(bits.shape[1:])
     _launch("lif_unpack", dtype, neurons, bits, spikes, np.int64(neurons), np.int32(steps))
     return spikes
 
@@ -120,7 +122,7 @@ def integer_forward(
     spikes = like_rows(x, len(x), x.dtype)
     bits = like_rows(x, rows_for(len(x), levels), torch.uint8) if keep else None
     before, after = potentials(x, v, last=last)
-    neurons, real = x[0].numel(), _real(x.dtype)
+    neurons, real = math.prod(x.shape[1:]), _real(x.dtype)
     width, per_byte = integer_fields(levels)
     _launch(
         "ilif_forward", x.dtype, neurons,
@@ -134,7 +136,7 @@ def integer_backward(grad: Tensor, bits: Tensor, *, decay: float, input_scale: f
     """As `integer.backward`."""
     grad = in_order_of(grad, bits)
     out = like_rows(bits, len(grad), grad.dtype)
-    neurons, real = bits[0].numel(), _real(grad.dtype)
+    neurons, real = math.prod(bits.shape[1:]), _real(grad.dtype)
     width, per_byte = integer_fields(levels)
     _launch(
         "ilif_backward", grad.dtype, neurons,
@@ -147,7 +149,7 @@ def integer_backward(grad: Tensor, bits: Tensor, *, decay: float, input_scale: f
 def integer_unpack(bits: Tensor, steps: int, levels: int, dtype: torch.dtype) -> Tensor:
     """As `integer.unpack`."""
     spikes = like_rows(bits, steps, dtype)
-    neurons = bits[0].numel()
+    neurons = math.prod(bits.shape[1:])
     width, per_byte = integer_fields(levels)
     _launch(
         "ilif_unpack", dtype, neurons, bits, spikes, np.int64(neurons), np.int32(steps),
@@ -210,7 +212,7 @@ def _norm(
     x = dense_rows(x)
     spikes, bits = like_rows(x, len(x), x.dtype), like_rows(x, rows, torch.uint8)
     before, after = potentials(x, v, last=last)
-    neurons = x[0].numel()
+    neurons = math.prod(x.shape[1:])
     _launch(
         name, x.dtype, neurons,
         x, scale, shift, np.int32(len(scale)), np.int64(together(x)), before, after, spikes, bits if rows else None,
@@ -242,11 +244,14 @@ class _TorchStream:
         return 0, self.handle
 
 
-def _current_stream(device: torch.device) -> Any:
-    """Torch's current stream as CuPy's; ExternalStream is deprecated from CuPy 14 on, which has from_external."""
+@cache
+def _stream(handle: int, device_index: int) -> Any:
+    """A stream of torch's, which it keeps for ever, as CuPy's.
+
+    ExternalStream is deprecated from CuPy 14 on, which has from_external.
+    """
     import cupy
 
-    handle = torch.cuda.current_stream(device).cuda_stream
     from_external = getattr(cupy.cuda.Stream, "from_external", None)
     return cupy.cuda.ExternalStream(handle) if from_external is None else from_external(_TorchStream(handle))
 
@@ -264,15 +269,19 @@ def _launch(name: str, dtype: torch.dtype, neurons: int, *arguments: Any) -> Non
         return
     import cupy
 
-    maps = [argument for argument in arguments if isinstance(argument, Tensor)]
-    device, per_thread = maps[0].device, VECTOR_BYTES // dtype.itemsize
-    wide = neurons % per_thread == 0 and all(one.data_ptr() % VECTOR_BYTES == 0 for one in maps)
+    packed, addresses = [], 0
+    for argument in arguments:
+        if isinstance(argument, Tensor):
+            device, address = argument.device, argument.data_ptr()
+            addresses |= address
+            packed.append(address)
+        else:
+            packed.append(0 if argument is None else argument)
+    per_thread = VECTOR_BYTES // dtype.itemsize
+    wide = neurons % per_thread == 0 and addresses % VECTOR_BYTES == 0
     blocks = -(-neurons // (THREADS * (per_thread if wide else 1)))
-    packed = [
-        argument.data_ptr() if isinstance(argument, Tensor) else 0 if argument is None else argument
-        for argument in arguments
-    ]
-    with cupy.cuda.Device(device.index):
-        stream = _current_stream(device)
+    here = device.index == torch.cuda.current_device()  # to set it anew costs the host more than to ask
+    with nullcontext() if here else cupy.cuda.Device(device.index):
+        stream = _stream(torch.cuda.current_stream(device).cuda_stream, device.index)
         kernel = _kernel(name, dtype, device.index)
         kernel((min(blocks, MAX_BLOCKS),), (THREADS,), (*packed, np.int32(wide)), stream=stream)

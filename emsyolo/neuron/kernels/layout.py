@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -39,10 +42,22 @@ def rows_of(x: Tensor) -> Tensor:
         ValueError: currents of another dtype than those of `DTYPES`.
     """
     check_dtype(x.dtype)
-    step = x[0]
-    if torch.ops.aten.is_non_overlapping_and_dense(step) and (len(x) == 1 or x.stride(0) in (0, step.numel())):
+    shape, strides = x.shape, x.stride()
+    if _dense(shape[1:], strides[1:]) and (shape[0] == 1 or strides[0] in (0, math.prod(shape[1:]))):
         return x
     return x.contiguous()
+
+
+def _dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether the elements of a step lie side by side, in any order of axes."""
+    if 0 in shape:
+        return True
+    expected = 1
+    for stride, size in sorted(zip(strides, shape, strict=True)):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
 
 
 def dense_rows(x: Tensor) -> Tensor:
@@ -53,7 +68,8 @@ def dense_rows(x: Tensor) -> Tensor:
 
 def like_rows(x: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
     """An empty tensor of as many rows, each in the order in memory of x's, which are of `rows_of`."""
-    return x.new_empty_strided((rows, *x.shape[1:]), (x[0].numel(), *x.stride()[1:]), dtype=dtype)
+    shape, strides = x.shape[1:], x.stride()[1:]
+    return x.new_empty_strided((rows, *shape), (math.prod(shape), *strides), dtype=dtype)
 
 
 def in_order_of(x: Tensor, like: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from emsyolo.neuron.kernels import gpu, normalised
+from emsyolo.neuron.kernels.direct import Direct
 from emsyolo.neuron.kernels.layout import (
     bytes_for,
     dense_rows,
@@ -22,7 +23,7 @@ from emsyolo.neuron.kernels.layout import (
     potentials,
     rows_for,
 )
-from emsyolo.neuron.kernels.operator import ilif_backward, lif_backward
+from emsyolo.neuron.kernels.operator import BOTH, run_ilif_backward, run_lif_backward
 
 
 def takes(x: Tensor, backend: str) -> bool:
@@ -41,8 +42,7 @@ def scale_and_shift(
     return scale, bias.to(real) - mean.to(real) * scale
 
 
-@torch.library.custom_op("emsyolo::norm_lif", mutates_args=(), device_types=("cpu", "cuda"))
-def norm_lif(
+def _norm_lif(
     x: Tensor,
     mean: Tensor,
     var: Tensor,
@@ -86,6 +86,9 @@ def norm_lif(
     )
 
 
+norm_lif = torch.library.custom_op("emsyolo::norm_lif", _norm_lif, mutates_args=(), device_types=BOTH)
+
+
 @norm_lif.register_fake
 def _(
     x: Tensor,
@@ -106,8 +109,7 @@ def _(
     return _outputs(x, bytes_for(len(x)) if keep else 0, last=last)
 
 
-@torch.library.custom_op("emsyolo::norm_ilif", mutates_args=(), device_types=("cpu", "cuda"))
-def norm_ilif(
+def _norm_ilif(
     x: Tensor,
     mean: Tensor,
     var: Tensor,
@@ -126,6 +128,9 @@ def norm_ilif(
     scale, shift = scale_and_shift(x.dtype, mean, var, weight, bias, eps)
     forward = gpu.kernels().norm_integer_forward if x.device.type == "cuda" else normalised.integer_forward
     return forward(x, scale, shift, v, decay=decay, input_scale=input_scale, levels=levels, keep=keep, last=last)
+
+
+norm_ilif = torch.library.custom_op("emsyolo::norm_ilif", _norm_ilif, mutates_args=(), device_types=BOTH)
 
 
 @norm_ilif.register_fake
@@ -187,13 +192,15 @@ def _through_norm(
 
 def _backward_binary(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     *saved, bits = ctx.saved_tensors  # asked for once: recomputed tensors are given once
-    return *_through_norm(ctx, lif_backward(grad, bits, *ctx.constants), *saved), *[None] * 9
+    return *_through_norm(ctx, run_lif_backward(grad, bits, *ctx.constants), *saved), *[None] * 9
 
 
 def _backward_integer(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     *saved, bits = ctx.saved_tensors
-    return *_through_norm(ctx, ilif_backward(grad, bits, *ctx.constants), *saved), *[None] * 8
+    return *_through_norm(ctx, run_ilif_backward(grad, bits, *ctx.constants), *saved), *[None] * 8
 
 
 norm_lif.register_autograd(_backward_binary, setup_context=_setup_binary)
 norm_ilif.register_autograd(_backward_integer, setup_context=_setup_integer)
+run_norm_lif = Direct(norm_lif, _norm_lif, _setup_binary, _backward_binary)
+run_norm_ilif = Direct(norm_ilif, _norm_ilif, _setup_integer, _backward_integer)

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from emsyolo.neuron.kernels import compiled, gpu, integer, integrate, pool
+from emsyolo.neuron.kernels.direct import Direct
 from emsyolo.neuron.kernels.layout import bytes_for, left_over, like_rows, potentials, rows_for, rows_of
 
+BOTH = ("cpu", "cuda")
 
-@torch.library.custom_op("emsyolo::lif", mutates_args=(), device_types="cpu")
-def lif(
+
+def _lif(
     x: Tensor,
     v: Tensor | None,
     decay: float,
@@ -47,43 +49,26 @@ def lif(
         that the neuron fired in its t-th step, bit 4 + t that its potential lay in the window; the potential after
         the last step `[N, *]`, at least float32 (`[0]` without `last`).
     """
-    return compiled.forward(
-        x,
-        v,
-        decay=decay,
-        v_threshold=v_threshold,
-        surrogate_width=surrogate_width,
-        soft_reset=soft_reset,
-        keep=keep,
-        spike_dtype=spike_dtype,
-        last=last,
-    )
+    constants: dict[str, Any] = {
+        "decay": decay,
+        "v_threshold": v_threshold,
+        "surrogate_width": surrogate_width,
+        "soft_reset": soft_reset,
+        "keep": keep,
+        "last": last,
+    }
+    if x.device.type == "cuda":
+        _check_spike_dtype(x, spike_dtype)
+        return gpu.kernels().forward(x, v, **constants)
+    return compiled.forward(x, v, **constants, spike_dtype=spike_dtype)
 
 
-@lif.register_kernel("cuda")
-def _(
-    x: Tensor,
-    v: Tensor | None,
-    decay: float,
-    v_threshold: float,
-    surrogate_width: float,
-    soft_reset: bool,
-    keep: bool,
-    spike_dtype: torch.dtype | None = None,
-    last: bool = True,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _check_spike_dtype(x: Tensor, spike_dtype: torch.dtype | None) -> None:
     if spike_dtype not in (None, x.dtype):
-        raise ValueError(f"emsyolo::lif: spike_dtype is {spike_dtype}; on CUDA spikes are of the currents' dtype")
-    return gpu.kernels().forward(
-        x,
-        v,
-        decay=decay,
-        v_threshold=v_threshold,
-        surrogate_width=surrogate_width,
-        soft_reset=soft_reset,
-        keep=keep,
-        last=last,
-    )
+        raise ValueError(f"spike_dtype is {spike_dtype}; on CUDA spikes are of the currents' dtype")
+
+
+lif = torch.library.custom_op("emsyolo::lif", _lif, mutates_args=(), device_types=BOTH)
 
 
 @lif.register_fake
@@ -104,15 +89,14 @@ def _(
     return like_rows(x, len(x), spike_dtype or x.dtype), bits, left_over(x, after)
 
 
-@torch.library.custom_op("emsyolo::lif_backward", mutates_args=(), device_types="cpu")
-def lif_backward(grad: Tensor, bits: Tensor, decay: float, surrogate_width: float, soft_reset: bool) -> Tensor:
+def _lif_backward(grad: Tensor, bits: Tensor, decay: float, surrogate_width: float, soft_reset: bool) -> Tensor:
     """The gradient of the currents `[T, N, *]` from that of the spikes."""
-    return compiled.backward(grad, bits, decay=decay, surrogate_width=surrogate_width, soft_reset=soft_reset)
+    backward = gpu.kernels().backward if bits.device.type == "cuda" else compiled.backward
+    return backward(grad, bits, decay=decay, surrogate_width=surrogate_width, soft_reset=soft_reset)
 
 
-@lif_backward.register_kernel("cuda")
-def _(grad: Tensor, bits: Tensor, decay: float, surrogate_width: float, soft_reset: bool) -> Tensor:
-    return gpu.kernels().backward(grad, bits, decay=decay, surrogate_width=surrogate_width, soft_reset=soft_reset)
+lif_backward = torch.library.custom_op("emsyolo::lif_backward", _lif_backward, mutates_args=(), device_types=BOTH)
+run_lif_backward = Direct(lif_backward, _lif_backward)
 
 
 @lif_backward.register_fake
@@ -120,15 +104,13 @@ def _(grad: Tensor, bits: Tensor, decay: float, surrogate_width: float, soft_res
     return like_rows(bits, len(grad), grad.dtype)
 
 
-@torch.library.custom_op("emsyolo::unpack", mutates_args=(), device_types="cpu")
-def unpack(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
+def _unpack(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     """The spikes `[steps, N, *]` again, from the bits of `lif`."""
-    return compiled.unpack(bits, steps, dtype)
+    return (gpu.kernels().unpack if bits.device.type == "cuda" else compiled.unpack)(bits, steps, dtype)
 
 
-@unpack.register_kernel("cuda")
-def _(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
-    return gpu.kernels().unpack(bits, steps, dtype)
+unpack = torch.library.custom_op("emsyolo::unpack", _unpack, mutates_args=(), device_types=BOTH)
+run_unpack = Direct(unpack, _unpack)
 
 
 @unpack.register_fake
@@ -147,14 +129,14 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tens
 
 def _backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     (bits,) = ctx.saved_tensors
-    return lif_backward(grad, bits, ctx.decay, ctx.width, ctx.soft_reset), *[None] * 8
+    return run_lif_backward(grad, bits, ctx.decay, ctx.width, ctx.soft_reset), *[None] * 8
 
 
 lif.register_autograd(_backward, setup_context=_setup)
+run_lif = Direct(lif, _lif, _setup, _backward)
 
 
-@torch.library.custom_op("emsyolo::ilif", mutates_args=(), device_types="cpu")
-def ilif(
+def _ilif(
     x: Tensor,
     v: Tensor | None,
     decay: float,
@@ -180,27 +162,15 @@ def ilif(
         of `layout.integer_fields` bits per step, the lowest for a potential in [0, D], the others the spike; the
         potential after the last step `[N, *]`, at least float32 (`[0]` without `last`).
     """
-    return integer.forward(
-        x, v, decay=decay, input_scale=input_scale, levels=levels, keep=keep, spike_dtype=spike_dtype, last=last
-    )
+    constants: dict[str, Any] = {"decay": decay, "input_scale": input_scale, "levels": levels}
+    constants |= {"keep": keep, "last": last}
+    if x.device.type == "cuda":
+        _check_spike_dtype(x, spike_dtype)
+        return gpu.kernels().integer_forward(x, v, **constants)
+    return integer.forward(x, v, **constants, spike_dtype=spike_dtype)
 
 
-@ilif.register_kernel("cuda")
-def _(
-    x: Tensor,
-    v: Tensor | None,
-    decay: float,
-    input_scale: float,
-    levels: int,
-    keep: bool,
-    spike_dtype: torch.dtype | None = None,
-    last: bool = True,
-) -> tuple[Tensor, Tensor, Tensor]:
-    if spike_dtype not in (None, x.dtype):
-        raise ValueError(f"emsyolo::ilif: spike_dtype is {spike_dtype}; on CUDA spikes are of the currents' dtype")
-    return gpu.kernels().integer_forward(
-        x, v, decay=decay, input_scale=input_scale, levels=levels, keep=keep, last=last
-    )
+ilif = torch.library.custom_op("emsyolo::ilif", _ilif, mutates_args=(), device_types=BOTH)
 
 
 @ilif.register_fake
@@ -220,15 +190,14 @@ def _(
     return like_rows(x, len(x), spike_dtype or x.dtype), bits, left_over(x, after)
 
 
-@torch.library.custom_op("emsyolo::ilif_backward", mutates_args=(), device_types="cpu")
-def ilif_backward(grad: Tensor, bits: Tensor, decay: float, input_scale: float, levels: int) -> Tensor:
+def _ilif_backward(grad: Tensor, bits: Tensor, decay: float, input_scale: float, levels: int) -> Tensor:
     """The gradient of the currents `[T, N, *]` from that of the spikes."""
-    return integer.backward(grad, bits, decay=decay, input_scale=input_scale, levels=levels)
+    backward = gpu.kernels().integer_backward if bits.device.type == "cuda" else integer.backward
+    return backward(grad, bits, decay=decay, input_scale=input_scale, levels=levels)
 
 
-@ilif_backward.register_kernel("cuda")
-def _(grad: Tensor, bits: Tensor, decay: float, input_scale: float, levels: int) -> Tensor:
-    return gpu.kernels().integer_backward(grad, bits, decay=decay, input_scale=input_scale, levels=levels)
+ilif_backward = torch.library.custom_op("emsyolo::ilif_backward", _ilif_backward, mutates_args=(), device_types=BOTH)
+run_ilif_backward = Direct(ilif_backward, _ilif_backward)
 
 
 @ilif_backward.register_fake
@@ -236,15 +205,16 @@ def _(grad: Tensor, bits: Tensor, decay: float, input_scale: float, levels: int)
     return like_rows(bits, len(grad), grad.dtype)
 
 
-@torch.library.custom_op("emsyolo::unpack_integers", mutates_args=(), device_types="cpu")
-def unpack_integers(bits: Tensor, steps: int, levels: int, dtype: torch.dtype) -> Tensor:
+def _unpack_integers(bits: Tensor, steps: int, levels: int, dtype: torch.dtype) -> Tensor:
     """The spikes `[steps, N, *]` again, from the bits of `ilif`."""
-    return integer.unpack(bits, steps, levels, dtype)
+    unpacked = gpu.kernels().integer_unpack if bits.device.type == "cuda" else integer.unpack
+    return unpacked(bits, steps, levels, dtype)
 
 
-@unpack_integers.register_kernel("cuda")
-def _(bits: Tensor, steps: int, levels: int, dtype: torch.dtype) -> Tensor:
-    return gpu.kernels().integer_unpack(bits, steps, levels, dtype)
+unpack_integers = torch.library.custom_op(
+    "emsyolo::unpack_integers", _unpack_integers, mutates_args=(), device_types=BOTH
+)
+run_unpack_integers = Direct(unpack_integers, _unpack_integers)
 
 
 @unpack_integers.register_fake
@@ -263,10 +233,11 @@ def _setup_integer(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 def _backward_integer(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     (bits,) = ctx.saved_tensors
-    return ilif_backward(grad, bits, ctx.decay, ctx.input_scale, ctx.levels), *[None] * 7
+    return run_ilif_backward(grad, bits, ctx.decay, ctx.input_scale, ctx.levels), *[None] * 7
 
 
 ilif.register_autograd(_backward_integer, setup_context=_setup_integer)
+run_ilif = Direct(ilif, _ilif, _setup_integer, _backward_integer)
 
 
 @torch.library.custom_op("emsyolo::if_steps", mutates_args=(), device_types="cpu")

@@ -74,6 +74,7 @@ def test_a_group_has_no_null(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         check_words(["convert=null"])
     assert (
-        "convert=null: expected an option of this group: delayed, none, plain, radix, signed, ternary" in capsys.readouterr().err
+        "convert=null: expected an option of this group: delayed, none, plain, radix, signed, ternary"
+        in capsys.readouterr().err
     )
     check_words(["weights=null", "convert=none"])

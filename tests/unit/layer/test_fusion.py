@@ -71,7 +71,7 @@ def answer(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The operators that normalise and integrate, as they are called."""
     found: list[str] = []
-    for name in ("norm_lif", "norm_ilif"):
+    for name in ("run_norm_lif", "run_norm_ilif"):
         run = getattr(norm_operator, name)
         monkeypatch.setattr(norm_operator, name, lambda *a, _run=run, _name=name: found.append(_name) or _run(*a))
     return found

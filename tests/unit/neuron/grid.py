@@ -133,16 +133,20 @@ def emulated(folder: Path, code: str | None = None) -> Any:
     fake.cuda = types.SimpleNamespace(
         Device=lambda index: contextlib.nullcontext(),
         ExternalStream=lambda pointer, *_: pointer,
-        Stream=types.SimpleNamespace(from_external=lambda stream: stream.cuda_stream),
+        Stream=types.SimpleNamespace(from_external=lambda stream: stream.__cuda_stream__()[1]),
     )
     current = types.SimpleNamespace(cuda_stream=STREAM)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "cupy", fake)
         patch.setattr(torch.cuda, "current_stream", lambda *_: current)
+        patch.setattr(torch.cuda, "current_device", lambda: None)  # the index of the CPU
         if code is not None:
             patch.setattr(cuda, "source", lambda: code)
-        cuda._kernel.cache_clear()
+        caches = (cuda._kernel.cache_clear, cuda._stream.cache_clear)
         try:
+            for clear in caches:
+                clear()
             yield grid
         finally:
-            cuda._kernel.cache_clear()
+            for clear in caches:
+                clear()

@@ -217,13 +217,14 @@ def test_other_dtypes_are_refused() -> None:
 
 
 @pytest.mark.parametrize("newer", [True, False], ids=["CuPy 14", "CuPy 13"])
-def test_torchs_current_stream_is_handed_over(monkeypatch: pytest.MonkeyPatch, newer: bool) -> None:
+def test_torchs_streams_are_handed_over(monkeypatch: pytest.MonkeyPatch, newer: bool) -> None:
     stream = (
         SimpleNamespace(from_external=lambda torchs: ("by protocol", *torchs.__cuda_stream__())) if newer else object
     )
     cupy = CuPy()
     cupy.cuda.Stream, cupy.cuda.ExternalStream = stream, lambda handle: ("external", handle)
     install(monkeypatch, cupy)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=77))
-    found = cuda._current_stream(torch.device("cuda:0"))
+    cuda._stream.cache_clear()
+    found = cuda._stream(77, 0)
+    cuda._stream.cache_clear()
     assert found == (("by protocol", 0, 77) if newer else ("external", 77))

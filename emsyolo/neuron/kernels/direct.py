@@ -1,0 +1,62 @@
+"""Operators that are called past torch's dispatcher where nobody watches: it costs the host more than a launch does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+
+def watched(x: Tensor) -> bool:
+    """Whether calls on a map must be seen by torch: compiling, a mode that follows operations, a kind of tensor."""
+    if torch.compiler.is_compiling() or type(x) not in (Tensor, nn.Parameter):
+        return True
+    return _get_current_dispatch_mode() is not None or torch._C._functorch.peek_interpreter_stack() is not None
+
+
+class Direct:
+    """An operator of torch, or what it runs, whichever is right; the same results for all arguments, by position.
+
+    Args:
+        operator: as torch knows it.
+        run: what it runs, on any device.
+        setup, backward: of its gradient, as `register_autograd` takes them; None: it has none.
+    """
+
+    def __init__(
+        self,
+        operator: Callable[..., Any],
+        run: Callable[..., Any],
+        setup: Callable[..., None] | None = None,
+        backward: Callable[..., Any] | None = None,
+    ) -> None:
+        self._operator, self._run = operator, run
+        self._function: Any = None
+        if setup is not None and backward is not None:
+            self._function = _function(run, setup, backward)
+
+    def __call__(self, x: Tensor, *more: Any) -> Any:
+        """What the operator gives."""
+        if watched(x):
+            return self._operator(x, *more)
+        if self._function is None or not _needs_gradient(x, *more):
+            return self._run(x, *more)
+        return self._function.apply(x, *more)
+
+
+def _function(run: Callable[..., Any], setup: Callable[..., None], backward: Callable[..., Any]) -> Any:
+    def forward(ctx: Any, *inputs: Any) -> Any:  # a `setup_context` of its own costs the look at a signature each time
+        output = run(*inputs)
+        setup(ctx, inputs, output)
+        return output
+
+    parts = {"forward": forward, "backward": once_differentiable(backward)}
+    return type(run.__name__, (torch.autograd.Function,), {name: staticmethod(part) for name, part in parts.items()})
+
+
+def _needs_gradient(*inputs: Any) -> bool:
+    return torch.is_grad_enabled() and any(isinstance(one, Tensor) and one.requires_grad for one in inputs)

@@ -19,7 +19,7 @@ from emsyolo.neuron.leak import Leak
 from emsyolo.neuron.lif import LIF
 from emsyolo.neuron.state import forget
 
-LIF_THERE = "model.neuron._target_=emsyolo.neuron.lif.LIF"
+LIF_THERE = "neuron=lif"
 STEPS, SIZE = 3, (3, 64, 96)
 
 
@@ -111,7 +111,7 @@ def test_other_backbones_are_held_layer_by_layer(tmp_path: Path) -> None:
     neurons = [one for one in nir.read(str(tmp_path / "a.nir")).nodes.values() if isinstance(one, nir.LIF)]
     assert len(neurons) == 12
     five = "model.anchors=[[[10,14],[23,27],[37,58],[81,82],[135,169]]]"
-    there = [LIF_THERE, "~model.neuron.slope", "model.width=0.125", five]
+    there = [LIF_THERE, "model.width=0.125", five]
     pooled = build_detector("spiking_yolo", 3, STEPS, there).eval()
     with pytest.raises(ValueError, match=r"^backbone\.layers\.0\.3 is MaxPool2d, which NIR has no node for"):
         export_nir(pooled, tmp_path / "b.nir", part="largest", dt=1e-4)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal, get_args
 
 import torch
+from rich import get_console
 from rich.progress import track
 from torch import Tensor, nn
 
@@ -91,7 +92,8 @@ def _watch(
     handles = [module.register_forward_hook(hook(name)) for name, module in activations.items()]
     try:
         with torch.inference_mode():
-            for batch in track(batches, description="calibrating", transient=True):
+            silent = not get_console().is_terminal  # else a line is left behind in a file
+            for batch in track(batches, description="calibrating", transient=True, disable=silent):
                 run(batch)
     finally:
         for handle in handles:

@@ -1,6 +1,7 @@
 """What a neuron on a GPU costs the host: the launch code with a stand-in for CuPy whose kernels do nothing.
 
-Maps lie on the CPU, so that no GPU is needed and nothing but Python, torch's dispatcher and the allocator is timed.
+Maps lie on the CPU, so that no GPU is needed and nothing but Python, torch's dispatcher and the allocator is timed, in
+the time of the process.
 
     python benchmark/host.py [--out FILE]
 """

@@ -1,21 +1,6 @@
-"""Detect in images of your own: `python predict.py checkpoint=PATH source=FOLDER`."""
+"""Detect in images of your own: `python predict.py source=FOLDER`."""
 
-import sys
-
-import hydra
-from omegaconf import DictConfig
-
-from emsyolo.app.run import check_words, run
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="predict")
-def main(cfg: DictConfig) -> None:
-    """Compose, load, detect."""
-    from emsyolo.app.predict import predict  # here: torch takes seconds, for which a message need not wait
-
-    run(predict, cfg)
-
+from emsyolo.app.command import script
 
 if __name__ == "__main__":
-    check_words(sys.argv[1:])
-    main()
+    script("predict")

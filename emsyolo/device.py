@@ -24,6 +24,11 @@ def named_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def named(device: torch.device) -> str:
+    """What a device is called by its maker; of the CPU only that it is one."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device computes in bfloat16, not only stores it."""
     if device.type == "cuda":

@@ -24,7 +24,8 @@ def find_checkpoint(asked: Asked) -> Weights:
     """
     cfg = asked.cfg
     if cfg.checkpoint is None:
-        return read_weights(newest_run(Path(cfg.runs_dir), cfg.dataset.name, asked.choice("model"), BEST))
+        dataset = cfg.dataset.name if asked.choice("dataset") or asked.names("dataset.name") else None
+        return read_weights(newest_run(Path(cfg.runs_dir), dataset, asked.choice("model"), BEST))
     return weights_in(Path(cfg.checkpoint))
 
 

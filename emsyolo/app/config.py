@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -65,8 +70,17 @@ class Asked:
         return any(path == key for path, _ in typed_paths(self.overrides))
 
     def choice(self, group: str) -> str | None:
-        """The option of a group, if it was typed."""
-        return self.choices[group] if self.names(group) else None
+        """The option of a group, if it was typed, or chosen by the experiment that was."""
+        return self.choices[group] if self.names(group) or group in self._of_experiment() else None
+
+    def _of_experiment(self) -> set[str]:
+        """The groups that the experiment chooses."""
+        experiment = self.choice("experiment") if self.names("experiment") else None
+        if experiment is None:
+            return set()
+        content = yaml.safe_load((conf_dir() / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8"))
+        chosen = [key for row in content.get("defaults", ()) if isinstance(row, dict) for key in row]
+        return {key.removeprefix("override ").strip().lstrip("/").split("@")[0] for key in chosen}
 
 
 def conf_dir() -> Path:
@@ -87,24 +101,25 @@ def compose_config(name: str, overrides: Sequence[str]) -> DictConfig:
         GlobalHydra.instance().hydra = state
 
 
-def newest_run(runs_dir: Path, dataset: str, model: str | None, file: str) -> Path:
-    """The newest checkpoint of runs on a data set (and of a model, if given).
+def newest_run(runs_dir: Path, dataset: str | None, model: str | None, file: str) -> Path:
+    """The newest checkpoint of runs (on a data set and of a model, if given).
 
     Args:
         runs_dir: the folder of all runs.
-        dataset: name of the data set.
+        dataset: name of the data set, or None for any.
         model: option of the group `model`, or None for any.
         file: `best.ckpt` or `last.ckpt`.
 
     Raises:
         FileNotFoundError: there is none.
     """
-    found = list(runs_dir.glob(f"{dataset}/{model or '*'}/**/checkpoints/{file}"))
+    pattern = f"{dataset or '*'}/{model or '*'}/**/checkpoints/{file}"
+    found = list(runs_dir.glob(pattern))
     if not found:
+        chosen = "".join(f" {key}={value}" for key, value in (("dataset", dataset), ("model", model)) if value)
         raise FileNotFoundError(
-            f"no run on dataset={dataset}{f' with model={model}' if model else ''} under {runs_dir}/: looked for "
-            f"{dataset}/{model or '*'}/**/checkpoints/{file}; train one (python train.py dataset={dataset}"
-            f"{f' model={model}' if model else ''}) or give checkpoint=PATH"
+            f"no run{f' with{chosen}' if chosen else ''} under {runs_dir}/: looked for {pattern}; train one "
+            f"(python train.py{chosen}) or give checkpoint=PATH"
         )
     return max(found, key=lambda path: path.stat().st_mtime)
 
@@ -166,7 +181,7 @@ def saved_config(weights: Weights) -> DictConfig:
 def with_checkpoint(asked: Asked, weights: Weights, keys: Sequence[str] = FROM_CHECKPOINT) -> DictConfig:
     """The config of a task on a checkpoint: the given keys and the form of the input from it unless typed.
 
-    The data set comes from the checkpoint, too, when `checkpoint=` was given and no `dataset=`.
+    The data set comes from the checkpoint, too, where neither `dataset=` nor an experiment chose another.
     """
     saved, composed = saved_config(weights), asked.cfg
     # model=NAME of the checkpoint's own model chose the checkpoint; its settings are those it was trained with.
@@ -178,7 +193,7 @@ def with_checkpoint(asked: Asked, weights: Weights, keys: Sequence[str] = FROM_C
         for key in keys:
             if key in merged:
                 result[key] = _raw(merged, key)
-        if composed.checkpoint is not None and "dataset" not in paths:
+        if asked.choice("dataset") is None:
             result.dataset = _raw(overlay(saved, composed, asked.overrides, ("dataset",)), "dataset")
         _take_input(result, saved, overlay(saved, composed, asked.overrides, ("protocol",)), paths)
         if "model" in paths and not leave:  # another architecture, for the same classes and anchors
@@ -206,13 +221,16 @@ def first_process() -> bool:
     return process_rank() == 0
 
 
-def run_folder(runs_dir: str, resume: str | None, dataset: str, model: str, now: str) -> str:
+def run_folder(runs_dir: str, resume: str | None, dataset: str, model: str, now: str, name: str | None = None) -> str:
     """The folder of a training: a new one, or that of the run that is gone on with. A resolver of OmegaConf.
+
+    It is called by the time, or by `name=` if that was typed.
 
     A process that is not the first, whose clock may say another `now`, has a temporary one: Hydra writes in any case.
     """
     if not first_process():
         return _temporary().name
+    now = now if name is None else checked_name(name)
     if resume is None:
         return _made(runs_dir, dataset, model, now)
     try:
@@ -227,17 +245,43 @@ def _made(runs_dir: str, dataset: str, model: str, now: str) -> str:
     return str(new_folder(Path(runs_dir) / dataset / model, now))
 
 
+def checked_name(name: str) -> str:
+    """The name of a run, which names its folder.
+
+    Raises:
+        ValueError: one that no folder can have on every system.
+    """
+    if not re.fullmatch(r"[\w-][\w. +-]*", str(name)):
+        raise ValueError(f"name={name}: expected letters, digits, -, _, + and . for the name of a folder")
+    return str(name)
+
+
 def forget_run_folder() -> None:
     """Let the next run of this process have a folder of its own, be it in the same second."""
     _made.cache_clear()
 
 
-def sweep_time(runs_dir: str, now: str) -> str:
-    """The time that names a sweep's folders, of which it has one for each data set and model. A resolver of OmegaConf.
+def discard_run_folder(folder: Path) -> None:
+    """Remove the folder of a training that failed before it began: one that Hydra wrote into, without a checkpoint."""
+    if not (folder / ".hydra").is_dir() or (folder / "checkpoints").exists():
+        return
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if isinstance(one, logging.FileHandler)]:
+        if folder in Path(handler.baseFilename).parents:
+            root.removeHandler(handler)
+            handler.close()
+    shutil.rmtree(folder, ignore_errors=True)
+    for parent in list(folder.parents)[:2]:  # model and data set
+        with suppress(OSError):
+            parent.rmdir()  # if it is empty
 
-    Two sweeps of one second have different ones: the first is `now`, the second `now_2`.
+
+def sweep_time(runs_dir: str, now: str, name: str | None = None) -> str:
+    """What names a sweep's folders, of which it has one for each data set and model: `name=`, else the time.
+
+    A resolver of OmegaConf. Two sweeps of one second have different ones: the first is `now`, the second `now_2`.
     """
-    return new_folder(Path(runs_dir) / ".sweeps", now).name
+    return new_folder(Path(runs_dir) / ".sweeps", now if name is None else checked_name(name)).name
 
 
 @cache

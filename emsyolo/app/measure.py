@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,20 @@ from emsyolo.model.postprocess import Postprocess, found_in_each
 from emsyolo.report.activity import firing_rates
 from emsyolo.report.by_time import accuracy_by_time, metrics_by_time
 from emsyolo.report.curves import precision_recall_curves
-from emsyolo.report.table import by_time_table, layers_table, metrics_table, op_count_table, show, stream_table
+from emsyolo.report.table import (
+    by_time_table,
+    layers_line,
+    metrics_table,
+    op_count_table,
+    show,
+    stream_table,
+    write_layers,
+)
 from emsyolo.text import shortlist
 
 log = logging.getLogger(__name__)
+LAYERS = "layers.csv"
+SILENT = 0.001  # firing rate
 SHARES = (90, 95, 99)  # per cent of the ANN's mAP
 
 
@@ -116,6 +126,7 @@ def measure(
         **measure_speed(
             lambda images: postprocess(passes.answer(seen.example.expand(-1, images, -1, -1, -1))),
             batch_size=passes.batch_size or data.eval_batch_size,
+            device=device_of(passes.detector),
         ),
         "parameters": sum(p.numel() for p in passes.detector.parameters()),
         **facts,
@@ -126,8 +137,9 @@ def measure(
         )
     with written_whole(out / "metrics.json") as path:
         path.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    write_layers(out / LAYERS, metrics["layers"])
     _draw(out, metrics, seen, data, last)
-    _say(metrics)
+    _say(metrics, out)
     log.info("written: %s", out)
     return metrics
 
@@ -165,7 +177,7 @@ def _by_time(
         return {}
     scores = {t: {key: row[key] for key in SCORES} for t, row in ((t, e.compute()) for t, e in evaluators.items())}
     errors = passes.map_errors()
-    counted = ("firing_rate", "spikes_per_image", "energy") if len(activities) == len(passes.times) else ()
+    counted = ("firing_rate", "spikes_per_image", "energy")
     by_time = {}
     for t in passes.times:
         by_time[t] = {**scores[t], "latency_steps": passes.latency(t)}
@@ -199,11 +211,10 @@ def _draw(out: Path, metrics: Mapping[str, Any], seen: Seen, data: DataModule, l
     firing_rates(out / "firing_rates.png", metrics["layers"])
 
 
-def _say(metrics: Mapping[str, Any]) -> None:
-    """The tables, and the convolutions that multiply."""
+def _say(metrics: Mapping[str, Any], out: Path) -> None:
+    """The tables, the convolutions that multiply, and whether the network is silent."""
     if "by_T" in metrics:
         show(by_time_table({int(t): row for t, row in metrics["by_T"].items()}, metrics.get("ann", {})))
-    show(layers_table(metrics))
     if "energy_spikingjelly" in metrics:
         show(op_count_table(metrics["energy_spikingjelly"]))
     show(metrics_table(metrics))
@@ -211,14 +222,21 @@ def _say(metrics: Mapping[str, Any]) -> None:
         show(stream_table(metrics["stream"]))
     if "steps_to" in metrics:
         log.info("T at which 90, 95, 99 %% of the ANN's mAP are reached: %s", list(metrics["steps_to"].values()))
-    impure = metrics["impure"]
-    log.info(
-        "%d of %d convolutions are not fed by 0 and 1 only (%.1f %% of all MACs): %s",
-        len(impure),
-        len(metrics["layers"]),
-        100 * sum(row["macs"] for row in impure) / max(1, sum(row["macs"] for row in metrics["layers"])),
-        shortlist(row["name"] for row in impure) or "none",
-    )
+    log.info("layers: %s; %s has each", layers_line(metrics), out / LAYERS)
+    silent = silent_layers(metrics["layers"])
+    if silent:
+        log.warning(
+            "the network is almost silent: less than %.1f %% of the input of %d of its convolutions are spikes (%s); "
+            "lower neuron.v_threshold, train longer, or start from an ANN twin (twin=true)",
+            100 * SILENT, len(silent), shortlist(silent),
+        )  # fmt: skip
+
+
+def silent_layers(layers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The convolutions that hardly any spike reaches, if they are more than half of those that are fed by spikes."""
+    fed = [row for row in layers if row["levels"] is not None]
+    silent = [str(row["name"]) for row in fed if row["firing_rate"] < SILENT]
+    return silent if 2 * len(silent) > len(fed) else []
 
 
 def event_metrics(evaluator: CocoEvaluator, data: DataModule, rates: list[float]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Passes(Protocol):
         """The head maps of a batch by read-out; what the network does on the way is counted."""
 
     def activities(self) -> dict[int, Activity]:
-        """What it did up to each read-out, or only up to the last."""
+        """What it did up to each read-out."""
 
     def map_errors(self) -> dict[int, float]:
         """By read-out the root mean square by which the maps differ from the ANN's."""
@@ -79,18 +79,19 @@ class Direct:
     def __init__(self, detector: Detector, read_out: Sequence[int] | None = None) -> None:
         self.detector = detector
         self.times = read_out_times(detector.T, read_out)
-        self._meter = ActivityMeter(detector)
+        self._meter = ActivityMeter(detector, [f"head.{name}" for name in detector.head.map_starts])
 
     def maps(self, frames: Tensor) -> dict[int, HeadMaps]:
         """See `Passes`."""
+        self._meter.expects = self.detector.T, frames.shape[1]
         with self._meter:
             maps = self.detector(frames, [range(t) for t in self.times])
         self._meter.step(frames.shape[1])
         return dict(zip(self.times, _bare(maps).split(len(self.times)), strict=True))
 
     def activities(self) -> dict[int, Activity]:
-        """See `Passes`; only up to the last read-out."""
-        return {self.times[-1]: self._meter.activity()}
+        """See `Passes`."""
+        return {t: self._meter.activity(t, place) for place, t in enumerate(self.times)}
 
     def map_errors(self) -> dict[int, float]:
         """None: there is no ANN."""

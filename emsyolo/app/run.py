@@ -6,24 +6,27 @@ import io
 import logging
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from emsyolo.app.config import Asked, conf_dir
-from emsyolo.typed import typed
+from emsyolo.app.config import Asked, discard_run_folder
 
 log = logging.getLogger(__name__)
-WITH_A_VALUE = (
-    "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
-    "--experimental-rerun", "--info", "-i",
-)  # fmt: skip
+
+
+class NoErrors(logging.Filter):
+    """Lets through what is less than an error, which another handler prints on stderr."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is."""
+        return record.levelno < logging.ERROR
+
+
 USER_ERRORS = (ValueError, OSError, InstantiationException, OmegaConfBaseException)
 
 
@@ -55,6 +58,7 @@ def run(task: Callable[[Asked], Mapping[str, Any] | None], cfg: DictConfig) -> f
         line = message(error) if expected else f"{type(error).__name__}: {message(error)}"
         log.error("error: %s", line, exc_info=not expected)
         if not sweeping:
+            discard_run_folder(out)
             sys.exit(1)
         (out / "error.txt").write_text(line + "\n", encoding="utf-8")
         return None
@@ -72,41 +76,6 @@ def any_terminal() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-
-
-def check_words(words: Sequence[str]) -> None:
-    """End the program with one line if Hydra's grammar cannot read a word of the command line.
-
-    Args:
-        words: what was typed after the script's name.
-    """
-    any_terminal()
-    parser = OverridesParser.create()
-    for before, word in pairwise(("", *words)):
-        if word.startswith(("-", "~")) or before in WITH_A_VALUE:
-            continue
-        if "=" not in word:
-            print(
-                f"error: {word}: expected KEY=VALUE. If the shell made several words of a blank or a *, quote the "
-                f"whole: {typed('source', 'FOLDER/*.jpg')}",
-                file=sys.stderr,
-            )
-            sys.exit(1)
-        group, _, option = word.lstrip("+").partition("=")
-        if option == "null" and (conf_dir() / group).is_dir():  # Hydra's own message names neither
-            options = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
-            print(f"error: {word}: expected an option of this group: {', '.join(options)}", file=sys.stderr)
-            sys.exit(1)
-        try:
-            parser.parse_overrides([word])
-        except HydraException:
-            key, _, value = word.partition("=")
-            print(
-                f"error: {word} cannot be read; blanks, parentheses, commas and letters beyond ASCII must be quoted, "
-                f"for Hydra and for the shell. Type {typed(key, value)}",
-                file=sys.stderr,
-            )
-            sys.exit(1)
 
 
 def message(error: BaseException) -> str:

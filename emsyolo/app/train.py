@@ -28,6 +28,7 @@ from emsyolo.neuron.memory import set_memory
 from emsyolo.report.card import model_card
 from emsyolo.report.curves import training_curves
 from emsyolo.trainer.fit import fit
+from emsyolo.trainer.history import best_epoch
 from emsyolo.trainer.module import DetectionModule, Teacher
 from emsyolo.trainer.validate import CARRIED
 from emsyolo.weights import BEST, LAST
@@ -77,13 +78,14 @@ def train(asked: Asked) -> dict[str, Any]:
     hyperparameters = {"config": plain(cfg), "class_names": list(data.class_names), **facts}
     postprocess = instantiate(cfg.postprocess)
     truth = data.val.truth()
+    best_by = "mAP" if data.sequence is None else f"{CARRIED}mAP"  # of what was trained
     trainer = instantiate(cfg.trainer, _convert_="all")(
         run_dir=out,
         hyperparameters=hyperparameters,
         evaluator=lambda: CocoEvaluator(truth, data.class_names, data.box_filter),
         postprocess=postprocess,
         carried=data.carried_steps > 0,
-        best_by="mAP" if data.sequence is None else f"{CARRIED}mAP",  # of what was trained
+        best_by=best_by,
     )
     _check_sweep(asked, trainer.world_size)
     began = time.monotonic()
@@ -91,7 +93,7 @@ def train(asked: Asked) -> dict[str, Any]:
     facts["training_s"] = round(time.monotonic() - began, 1)
     if not trainer.is_global_zero:
         return {}
-    return _finish(cfg, data, module, out, hyperparameters, facts)
+    return _finish(cfg, data, module, out, hyperparameters, facts, best_by)
 
 
 def _check_sweep(asked: Asked, processes: int) -> None:
@@ -170,6 +172,7 @@ def _finish(
     out: Path,
     hyperparameters: dict[str, Any],
     facts: dict[str, Any],
+    best_by: str,
 ) -> dict[str, Any]:
     """Measure the best checkpoint, write it as safetensors with a model card, and draw the curves."""
     best = out / "checkpoints" / BEST
@@ -182,6 +185,9 @@ def _finish(
     save_weights(shared, detector, hyperparameters)
     if (out / "metrics.csv").exists():
         training_curves(out / "training.png", out / "metrics.csv")
+        found = best_epoch(out / "metrics.csv", f"val/{best_by}")
+        if found is not None:
+            log.info("epoch %d is best (%s %.4f), written: %s", found[0], best_by, found[1], best)
     metrics = measure(
         Direct(for_inference(detector, named_device("auto"))),
         data,

@@ -111,32 +111,46 @@ class _Count:
 
     def __init__(self) -> None:
         self.elements = 0
-        self.nonzero: Tensor | int = 0
-        self.spikes: Tensor | int = 0  # a 3 is three
+        self.nonzero: Tensor | int = 0  # by step, or one sum of all
+        self.spikes: Tensor | int = 0  # likewise; a 3 is three
         self.outside: Tensor | int = 0  # of the alphabet that was declared, or, where none was, of 0 and 1
         self.beyond: Tensor | int = 0  # where nothing was declared: of -1, 0 and 1
         self.macs = 0
         self.samples = 0
         self.declared: Declared | None = None
 
-    def add(self, x: Tensor, declared: Declared | None) -> None:
-        nonzero = torch.count_nonzero(x)
+    def add(self, x: Tensor, declared: Declared | None, steps: int, images: int) -> None:
+        """Count the values of a call: of each step apart, where it had all of them, `steps` times `images` rows.
+
+        Of unrolled spikes the planes stand one after the other, each with all steps.
+        """
+        rows = x.flatten(0, 1) if x.ndim > 4 else x
+        whole = images > 0 and len(rows) % (steps * images) == 0
+        parts = rows.unflatten(0, (-1, steps, images)).unbind(1) if whole else (rows,)
+        counted = torch.stack([torch.count_nonzero(part) for part in parts])
+        nonzero = counted.sum()
         self.elements += x.numel()
-        self.nonzero = self.nonzero + nonzero
+        self.nonzero = _added(self.nonzero, counted)
         self.declared = declared = NUMBERS if self.declared is NUMBERS else declared
         if declared is NUMBERS:
             return
         spikes = Spikes() if declared is None or declared.spikes is None else declared.spikes
         if spikes == Spikes():
-            self.spikes = self.spikes + nonzero
+            self.spikes = _added(self.spikes, counted)
             self.outside = self.outside + (nonzero - torch.count_nonzero(x == 1))
         else:
             size = x.abs()
             inside = (size <= spikes.levels) & (x == x.round())
-            self.spikes = self.spikes + size.sum(dtype=torch.float64)
+            sums = [part.abs().sum(dtype=torch.float64) for part in parts]
+            self.spikes = _added(self.spikes, torch.stack(sums))
             self.outside = self.outside + torch.count_nonzero(~(inside if spikes.signed else inside & (x >= 0)))
         if declared is None:
             self.beyond = self.beyond + (nonzero - torch.count_nonzero(x.abs() == 1))
+
+    def share(self, steps: int | None) -> float:
+        """How much of its work it has done after so many steps: all of it, where it is not done step by step."""
+        counted = self.nonzero.numel() if isinstance(self.nonzero, Tensor) else 1
+        return 1.0 if steps is None or counted == 1 else steps / counted
 
     def alphabet(self, name: str) -> Spikes | None:
         """What the values were, declared or, where nothing was, as seen.
@@ -156,6 +170,20 @@ class _Count:
         return spikes
 
 
+def _added(sums: Tensor | int, counted: Tensor) -> Tensor:
+    """Sums by step with those of another call; sums of all where the two have not the same steps."""
+    if isinstance(sums, Tensor) and len(sums) != len(counted):
+        sums, counted = sums.sum().view(1), counted.sum().view(1)
+    return sums + counted
+
+
+def _until(sums: Tensor | int, steps: int | None) -> int:
+    """The sum over the first steps; over all where it is not known by step."""
+    if not isinstance(sums, Tensor):
+        return sums
+    return int((sums if steps is None or len(sums) == 1 else sums[:steps]).sum())
+
+
 class ActivityMeter:
     """Counts what goes into every convolution and comes out of every spiking neuron of a network while it runs.
 
@@ -171,11 +199,18 @@ class ActivityMeter:
 
     Args:
         network: any module; its convolutions see steps as batch, `[T*N, C, H, W]`.
+        maps: names of convolutions that are run once for every read-out of a pass, in its order, each counted apart.
+
+    Attributes:
+        expects: steps and images of the next pass, where what each step does shall be known; None: only the sum is.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, maps: Collection[str] = ()) -> None:
         self.network = network
         self.images = 0
+        self.expects: tuple[int, int] | None = None
+        self._maps: dict[str, list[_Count]] = {name: [] for name in maps}
+        self._read: dict[str, int] = dict.fromkeys(maps, 0)  # read-outs of this pass
         self._convolutions: dict[str, _Count] = {}
         self._neurons: dict[str, _Count] = {}
         self._hooks: list[RemovableHandle] = []
@@ -200,9 +235,14 @@ class ActivityMeter:
     def step(self, n_images: int) -> None:
         """Say how many images the network saw since the last call."""
         self.images += n_images
+        self._read = dict.fromkeys(self._read, 0)
 
-    def activity(self) -> Activity:
+    def activity(self, steps: int | None = None, read_out: int = -1) -> Activity:
         """What the network did.
+
+        Args:
+            steps: only up to so many of the steps that were expected; None: all.
+            read_out: which one, of the convolutions that are run once for each.
 
         Raises:
             ValueError: no image was counted, or a neuron sent what it does not declare.
@@ -213,9 +253,12 @@ class ActivityMeter:
             )
         for name, count in self._neurons.items():
             count.alphabet(name)
-        outputs = sum(count.elements for count in self._neurons.values())
-        spikes = sum(int(count.spikes) for count in self._neurons.values())
-        layers = [self._layer(name, count) for name, count in self._convolutions.items()]
+        outputs = sum(count.elements * count.share(steps) for count in self._neurons.values())
+        spikes = sum(_until(count.spikes, steps) for count in self._neurons.values())
+        layers = [
+            self._layer(name, self._maps[name][read_out] if self._maps.get(name) else count, steps)
+            for name, count in self._convolutions.items()
+        ]
         if not outputs:
             return Activity(None, None, layers)
         return Activity(spikes / outputs, spikes / self.images, layers)
@@ -224,18 +267,19 @@ class ActivityMeter:
         """`Activity.report` of what the network did."""
         return self.activity().report(mac_pj=mac_pj, ac_pj=ac_pj)
 
-    def _layer(self, name: str, count: _Count) -> ConvActivity:
+    def _layer(self, name: str, count: _Count, steps: int | None) -> ConvActivity:
         spikes = count.alphabet(f"input of {name}")
-        macs = count.macs / self.images
-        elements = max(1, count.elements)
+        share = count.share(steps)
+        macs = count.macs * share / self.images
+        elements = max(1, count.elements) * share
         return ConvActivity(
             name=name,
-            firing_rate=int(count.nonzero) / elements,
+            firing_rate=_until(count.nonzero, steps) / elements,
             levels=None if spikes is None else spikes.levels,
             signed=spikes is not None and spikes.signed,
             macs=macs,
-            synops=macs if spikes is None else int(count.spikes) / elements * macs,
-            passes=count.samples / self.images,
+            synops=macs if spikes is None else _until(count.spikes, steps) / elements * macs,
+            passes=count.samples * share / self.images,
         )
 
     def _watch(self, module: nn.Module, seen: Seen) -> None:
@@ -253,8 +297,8 @@ class ActivityMeter:
 
     def _on_convolution(self, name: str) -> Seen:
         def count_input(module: Any, x: Tensor, declared: Declared | None, output: Tensor) -> Declared:
-            count = self._convolutions.setdefault(name, _Count())
-            count.add(x, declared)
+            count = self._of_call(name)
+            count.add(x, declared, *(self.expects or (1, 0)))
             # weight[0] is what makes one output, of a transposed convolution what one input adds to.
             ends = x if isinstance(module, nn.ConvTranspose2d) else output
             count.macs += ends.numel() * module.weight[0].numel()
@@ -263,13 +307,25 @@ class ActivityMeter:
 
         return count_input
 
+    def _of_call(self, name: str) -> _Count:
+        """Where the call of a convolution that begins is counted."""
+        last = self._convolutions.setdefault(name, _Count())
+        if name not in self._maps:
+            return last
+        counts, place = self._maps[name], self._read[name]
+        self._read[name] += 1
+        if place == len(counts):
+            counts.append(_Count())
+        self._convolutions[name] = counts[place]
+        return counts[place]
+
     def _on_neuron(self, name: str) -> Seen:
         def count_output(module: Any, x: Tensor, declared: Declared | None, output: Tensor) -> Declared:
             spikes = spikes_of(module)
             if spikes is None:
                 return NUMBERS
             sent = Declared(spikes)
-            self._neurons.setdefault(name, _Count()).add(output, sent)
+            self._neurons.setdefault(name, _Count()).add(output, sent, *(self.expects or (1, 0)))
             return sent
 
         return count_output

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from emsyolo.device import named
+
 
 def measure_speed(
     run: Callable[[int], object],
     *,
     batch_size: int,
+    device: torch.device,
     seconds: float = 3.0,
     max_runs: int = 200,
     warm_up: int = 3,
@@ -27,13 +30,15 @@ def measure_speed(
     Args:
         run: detects in n images, from frames to boxes; called with 1 and with `batch_size`.
         batch_size: images per run for the throughput, >= 1.
+        device: that `run` computes on, which is only said.
         seconds: limit for each warm-up and each measurement.
         max_runs: limit for each measurement.
         warm_up: runs before each measurement.
         clock: seconds that only grow.
 
     Returns:
-        `latency_ms` {`p50`, `p95`} at batch 1 and `throughput` in images/s.
+        `latency_ms` {`p50`, `p95`} at batch 1, `throughput` in images/s, and `speed_of` {`batch`, `threads`, `device`}:
+        with how many images at once the throughput was measured, on how many threads of which device.
 
     Raises:
         ValueError: batch_size or max_runs < 1.
@@ -50,6 +55,7 @@ def measure_speed(
     return {
         "latency_ms": {"p50": float(p50), "p95": float(p95)},
         "throughput": batch_size * len(batches) / sum(batches),
+        "speed_of": {"batch": batch_size, "threads": torch.get_num_threads(), "device": named(device)},
     }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -11,11 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from emsyolo.io import written_whole
+
 NOTHING = "-"
 MEAN = "mean_"  # before the name of a part of the error
 SWEEP_METRICS = ("mAP", "mAP50", "mAP75", "firing_rate", "energy_mJ", "energy_ratio")
 # Shown like "29.7 M":
 SWEEP_COUNTS = ("latency_steps", "spikes_per_image", "non_spike_macs", "parameters", "training_s")
+CLASSES_SHOWN = 10
 WIDTH_OF_A_FILE = 160  # columns where the output is no terminal: rich would take 80 and cut names
 
 
@@ -38,28 +43,36 @@ def metrics_table(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
-def layers_table(metrics: Mapping[str, Any]) -> Table:
-    """The convolutions of metrics.json: what each is fed with and what it costs per image."""
-    table = Table(title="Convolutions, per image", box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("convolution", overflow="fold")
-    for heading in ("input", "firing rate", "MACs", "synaptic operations"):
-        table.add_column(heading, justify="right")
-    for layer in metrics["layers"]:
-        table.add_row(
-            escape(layer["name"]),
-            _fed_with(layer),
-            percent(layer["firing_rate"]),
-            count(layer["macs"]),
-            count(layer["synops"]),
-        )
-    return table
+def write_layers(path: Path, layers: Sequence[Mapping[str, Any]]) -> None:
+    """Write the convolutions of metrics.json as CSV: what each is fed with and what it costs per image.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(layers[0]))
+        writer.writeheader()
+        writer.writerows(layers)
+
+
+def layers_line(metrics: Mapping[str, Any]) -> str:
+    """What the convolutions of metrics.json are fed with, in one line."""
+    layers = metrics["layers"]
+    all_macs = max(1, sum(layer["macs"] for layer in layers))
+    kinds: dict[str, list[Mapping[str, Any]]] = {}
+    for layer in layers:
+        kinds.setdefault(_fed_with(layer), []).append(layer)
+    return ", ".join(
+        f"{len(those)} fed by {kind} ({sum(layer['macs'] for layer in those) / all_macs:.1%} of the MACs)"
+        for kind, those in kinds.items()
+    )
 
 
 def _fed_with(layer: Mapping[str, Any]) -> str:
     """What a convolution's input is made of."""
     if layer["binary"]:
-        return "spikes"
-    return "[yellow]numbers[/]" if layer.get("levels") is None else f"0 to {layer['levels']}"
+        return "spikes of 0 and 1"
+    return "numbers" if layer["levels"] is None else f"spikes of 0 to {layer['levels']}"
 
 
 def stream_table(stream: Mapping[str, Any]) -> Table:
@@ -158,7 +171,6 @@ def errors_table(errors: Sequence[Mapping[str, Any]]) -> Table:
 def _sections(metrics: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
     """The rows of `metrics_table`, in groups."""
     accuracy = ("mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large")
-    per_class = metrics.get("per_class") or {}
     energy = metrics.get("energy") or {}
     latency = metrics.get("latency_ms") or {}
     activity = [("firing rate", percent(metrics["firing_rate"]))] if "firing_rate" in metrics else []
@@ -174,6 +186,9 @@ def _sections(metrics: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
     speed = [(f"latency {name}", f"{value:.1f} ms") for name, value in latency.items()]
     if metrics.get("throughput") is not None:
         speed.append(("throughput", f"{metrics['throughput']:.1f} images/s"))
+    if "speed_of" in metrics:
+        how = metrics["speed_of"]
+        speed.append(("measured with", f"batch {how['batch']}, {how['device']}, {how['threads']} threads"))
     network = [(name, str(metrics[name])) for name in ("T", "images") if name in metrics]
     if "parameters" in metrics:
         network.append(("parameters", count(metrics["parameters"])))
@@ -189,11 +204,21 @@ def _sections(metrics: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
             for name, one in by_filter.items()
         ],
         stream,
-        [(f"mAP of {escape(name)}", decimal(value)) for name, value in per_class.items()],
+        _classes(metrics.get("per_class") or {}),
         activity,
         speed,
         network,
     ]
+
+
+def _classes(per_class: Mapping[str, float | None]) -> list[tuple[str, str]]:
+    """A row for each class; of many, only for the worst."""
+    if len(per_class) <= CLASSES_SHOWN:
+        return [(f"mAP of {escape(name)}", decimal(value)) for name, value in per_class.items()]
+    measured = sorted((value, name) for name, value in per_class.items() if value is not None)[:CLASSES_SHOWN]
+    left = len(per_class) - len(measured)
+    rows = [(f"mAP of {escape(name)}", decimal(value)) for value, name in measured]
+    return [*rows, (f"and {left} classes that are better or absent", "see metrics.json")]
 
 
 def decimal(value: float | None) -> str:

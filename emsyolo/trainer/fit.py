@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from emsyolo.dataset.datamodule import DataModule, order_of
@@ -22,6 +25,10 @@ from emsyolo.trainer.module import DetectionModule
 from emsyolo.trainer.progress import Progress
 from emsyolo.trainer.validate import Validate
 from emsyolo.weights import BEST, LAST
+
+log = logging.getLogger(__name__)
+# Lightning raises its level to INFO when it is imported, after a program's logging is set up: tips and advertisements.
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
 
 def make_trainer(
@@ -37,6 +44,8 @@ def make_trainer(
     compile: bool = False,
     carried: bool = False,
     best_by: str = "mAP",
+    patience: int | None = None,
+    check_val_every_n_epoch: int = 1,
     **lightning: Any,
 ) -> Trainer:
     """The trainer of a run.
@@ -53,6 +62,8 @@ def make_trainer(
         compile: the detector by `torch.compile`.
         carried: validate with the state carried over from the steps before a window, too.
         best_by: the figure of the validation whose best epoch is `best.ckpt`.
+        patience: epochs without a better one after which the training ends early; None: it does not.
+        check_val_every_n_epoch: how often it is validated; after the last epoch it is in any case.
         lightning: whatever `lightning.Trainer` takes: `max_epochs`, `devices`, `strategy`, `precision`, ...
     """
     checkpoints = run_dir / "checkpoints"
@@ -66,7 +77,11 @@ def make_trainer(
         callbacks.insert(0, WeightAveraging(multi_avg_fn=ema_average(ema_decay, ema_steps)))
     if compile:
         callbacks.append(_Compile())
+    if patience is not None:
+        validations = math.ceil(patience / check_val_every_n_epoch)
+        callbacks.append(EarlyStopping(f"val/{best_by}", mode="max", patience=validations))
     callbacks += [
+        _LastEpochToo(),
         ModelCheckpoint(
             dirpath=checkpoints,
             filename=Path(BEST).stem,
@@ -85,6 +100,7 @@ def make_trainer(
         enable_model_summary=False,
         use_distributed_sampler=False,  # our sampler shards, and can start inside an epoch
         num_sanity_val_steps=0,
+        check_val_every_n_epoch=check_val_every_n_epoch,
         precision=training_precision() if precision == "auto" else precision,  # type: ignore[arg-type]
         **lightning,
     )
@@ -118,10 +134,32 @@ def fit(trainer: Trainer, module: DetectionModule, data: DataModule, resume: Pat
     if trainer.strategy.root_device.type != "cpu" or trainer.precision == "32-true":
         # cuDNN, and oneDNN in float32, convolve it about a third faster; oneDNN in bfloat16 a fifth slower.
         module.to(memory_format=torch.channels_last)
+    trainer.log_every_n_steps = min(trainer.log_every_n_steps, len(train))  # type: ignore[attr-defined]
     try:
-        trainer.fit(module, train, val, ckpt_path=resume, weights_only=True)
+        with warnings.catch_warnings():
+            _quiet_others()
+            trainer.fit(module, train, val, ckpt_path=resume, weights_only=True)
     except SystemExit:  # how Lightning ends after a KeyboardInterrupt
         raise KeyboardInterrupt from None
+    if trainer.should_stop and trainer.current_epoch < (trainer.max_epochs or 0):
+        log.info("stopped early: no better epoch within trainer.patience")
+
+
+def _quiet_others() -> None:
+    """Leave out what two libraries say of their own code, or of choices made here on purpose."""
+    # Lightning 2.6 asks torch's pytree in a way that torch 2.14 calls deprecated; nothing here can change it.
+    warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", module=r"lightning\..*\._pytree")
+    # Lightning proposes as many workers as there are cores; a small data set is made faster than it is trained on, and
+    # dataset.num_workers says so.
+    warnings.filterwarnings("ignore", r"The '\w+' does not have many workers")
+
+
+class _LastEpochToo(Callback):
+    """Validates after the last epoch, too, whatever `check_val_every_n_epoch` is: it has the figures that count."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
 
 
 class _Compile(Callback):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
+from rich import get_console
 
 from emsyolo.types import Batch
 
@@ -23,6 +24,9 @@ class Progress(RichProgressBar):
 
     def __init__(self) -> None:
         super().__init__(leave=False)
+        console = get_console()
+        if not (console.is_terminal or console.is_jupyter):
+            self.disable()  # each line that a bar would draw over is a line of the file
         self._started = 0.0
         self._images = 0
         self._training_s = 0.0

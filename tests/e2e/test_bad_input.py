@@ -77,7 +77,7 @@ def test_another_architecture(script: Run, tmp_path: Path) -> None:
     (best,) = (tmp_path / "runs").glob("*/*/*/checkpoints/best.ckpt")
     done = script("evaluate.py", f"checkpoint={best}", "model=ems_resnet18", "dataset.limit=8", ok=False)
     assert done.returncode == 1
-    assert "holds another architecture (model ems_small)" in done.stdout
+    assert "holds another architecture (model ems_small)" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -98,6 +98,6 @@ def test_a_disk_that_is_full_loses_no_checkpoint(script: Run, tmp_path: Path, da
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
     assert done.returncode != 0
-    assert "could not be written" in done.stdout
+    assert "could not be written" in done.stderr
     assert last.read_bytes() == before
     assert {p.name for p in last.parent.iterdir()} == {"best.ckpt", "last.ckpt", "best.safetensors", "best.md"}

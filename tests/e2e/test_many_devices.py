@@ -69,7 +69,7 @@ def test_several_processes_inside_a_sweep_are_refused(script: Run, tmp_path: Pat
 def test_more_processes_than_validation_images_are_refused(script: Run) -> None:
     done = script("train.py", *TINY, *TWO, "dataset.val.limit=1", ok=False)
     assert done.returncode == 1
-    assert "has 1 validation images for 2 processes; expected at least one for each" in done.stdout
+    assert "has 1 validation images for 2 processes; expected at least one for each" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -125,7 +125,7 @@ def test_video_comes_back_with_boxes(script: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"no video at all")
     failed = script("predict.py", f"source={tmp_path / 'bad.mp4'}", f"out={tmp_path / 'no'}", ok=False)
     assert failed.returncode == 1
-    assert "bad.mp4 cannot be read as a video" in failed.stdout
+    assert "bad.mp4 cannot be read as a video" in failed.stderr
     assert not (tmp_path / "no").exists() or not any((tmp_path / "no").iterdir())
 
 
@@ -170,7 +170,7 @@ def test_the_default_is_integer_valued_and_pure_when_unrolled(script: Run, tmp_p
     assert unrolled["energy"]["snn_mJ"] == pytest.approx(metrics["energy"]["snn_mJ"], rel=1e-3)
     script("export.py", f"checkpoint={best}", "unroll=true", f"out={tmp_path / 'planes.onnx'}")
     failed = script("train.py", *TINY, "model=ems_small_ilif", "loss=yolo", ok=False)
-    assert "loss YOLOLoss reads maps of AnchorLayout, the model's head gives PointLayout" in failed.stdout
+    assert "loss YOLOLoss reads maps of AnchorLayout, the model's head gives PointLayout" in failed.stderr
 
 
 def test_neurons_are_compared_in_one_table(script: Run, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def check_cupy() -> None:
         raise ValueError(f"neuron.backend is cupy: {why}; or neuron.backend=auto, which takes what works")
 
 
-def _why_not_triton() -> str | None:
+def why_not_triton() -> str | None:
     """What keeps Triton from running on the device; None where it works."""
     if find_spec("triton") is None:
         return "Triton is not installed"
@@ -81,11 +81,11 @@ def _choice() -> ModuleType | None:
     why = why_not_cupy()
     if why is None:
         return import_module("emsyolo.neuron.kernels.cuda")
-    why_not_triton = _why_not_triton()
-    if why_not_triton is None:
+    why_not = why_not_triton()
+    if why_not is None:
         _warn("Triton compiles the neurons", why)
         return import_module("emsyolo.neuron.kernels.triton_kernels")
-    _warn("torch computes the neurons, and keeps no bits", f"{why}; {why_not_triton}")
+    _warn("torch computes the neurons, and keeps no bits", f"{why}; {why_not}")
     return None
 
 
@@ -108,5 +108,5 @@ def kernels() -> ModuleType:
     """
     found = _choice()
     if found is None:
-        raise ValueError(f"there are no kernels for this GPU: {why_not_cupy()}; {_why_not_triton()}")
+        raise ValueError(f"there are no kernels for this GPU: {why_not_cupy()}; {why_not_triton()}")
     return found

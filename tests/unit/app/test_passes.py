@@ -8,6 +8,7 @@ import torch
 from emsyolo.app.build import build_detector
 from emsyolo.app.passes import ANN, Direct, Simulated, read_out_times
 from emsyolo.convert.converter import Conversion, Rule, convert
+from emsyolo.deploy.unroll import unrolled
 from emsyolo.evaluator.activity import Activity
 
 
@@ -27,17 +28,20 @@ def simulated(times: list[int], rule: Rule) -> dict[int, Activity]:
     return passes.activities()
 
 
+def same_activity(found: Activity, expected: Activity) -> None:
+    assert found.firing_rate == pytest.approx(expected.firing_rate, rel=1e-6)
+    for one, other in zip(found.layers, expected.layers, strict=True):
+        for key in ("name", "levels", "signed", "binary"):
+            assert getattr(one, key) == getattr(other, key), one.name
+        for key in ("firing_rate", "macs", "synops", "passes"):
+            assert getattr(one, key) == pytest.approx(getattr(other, key), rel=1e-6), (one.name, key)
+
+
 @pytest.mark.parametrize("rule", ["plain", "signed", "delayed"])
 def test_what_is_read_out_on_the_way_equals_a_pass_that_ends_there(rule: Rule) -> None:
     together = simulated([4, 7, 16], rule)
     for t in (4, 7, 16):
-        alone = simulated([t], rule)[t]
-        assert together[t].firing_rate == pytest.approx(alone.firing_rate, rel=1e-6)
-        for one, other in zip(together[t].layers, alone.layers, strict=True):
-            for key in ("name", "levels", "signed", "binary"):
-                assert getattr(one, key) == getattr(other, key), one.name
-            for key in ("firing_rate", "macs", "synops", "passes"):
-                assert getattr(one, key) == pytest.approx(getattr(other, key), rel=1e-6), (one.name, key)
+        same_activity(together[t], simulated([t], rule)[t])
     by_name = {one.name: one for one in together[16].layers}
     assert [by_name[name].passes for name in ("backbone.fine.0.0", "head.maps.0", "neck.reduce.0")] == [1, 1, 16]
     assert by_name["neck.reduce.0"].levels == 1
@@ -56,7 +60,27 @@ def test_a_direct_pass_is_read_out_on_the_way() -> None:
             for mine, other in zip(found[t].maps, detector(frames).maps, strict=True):
                 torch.testing.assert_close(mine, other)
     assert type(found[4].maps[0]) is torch.Tensor
-    assert list(passes.activities()) == [4]
+
+
+@pytest.mark.parametrize("overrides", [["neuron.v_threshold=0.2"], ["neuron=ilif", "neuron.levels=3"]])
+def test_the_activity_of_a_direct_pass_on_the_way_is_that_of_one_that_ends_there(overrides: list[str]) -> None:
+    torch.manual_seed(0)
+    detector = build_detector("ems_resnet10", 2, 4, ["model.width=0.125", *overrides]).eval()
+    detector = unrolled(detector) if "neuron=ilif" in overrides else detector
+    batches = torch.rand(1, 4, 3, 64, 96), torch.rand(1, 3, 3, 64, 96)  # four images are as many as steps
+    passes = Direct(detector, [1, 3])
+    with torch.no_grad():
+        for frames in batches:
+            passes.maps(frames)
+        together = passes.activities()
+        assert list(together) == [1, 3, 4]
+        for t in (1, 3, 4):
+            detector.T = t
+            ends_there = Direct(detector, [t])
+            for frames in batches:
+                ends_there.maps(frames)
+            same_activity(together[t], ends_there.activities()[t])
+    assert together[1].firing_rate != together[4].firing_rate
 
 
 def test_read_outs_are_within_the_steps() -> None:

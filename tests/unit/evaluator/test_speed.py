@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from emsyolo.evaluator.speed import measure_speed
+
+CPU = torch.device("cpu")
 
 
 class Clock:
@@ -27,17 +30,18 @@ class Clock:
 
 def test_percentiles_and_throughput() -> None:
     clock = Clock([900, 900, *range(10, 31)], batch_ms=40)  # two slow ones to warm up; then 10, 11, ... 30
-    speed = measure_speed(clock.run, batch_size=8, warm_up=2, max_runs=21, clock=clock)
+    speed = measure_speed(clock.run, batch_size=8, device=CPU, warm_up=2, max_runs=21, clock=clock)
     assert speed == {
         "latency_ms": {"p50": pytest.approx(20), "p95": pytest.approx(29)},
         "throughput": pytest.approx(200),
+        "speed_of": {"batch": 8, "threads": torch.get_num_threads(), "device": "CPU"},
     }
     assert clock.calls == [1] * 23 + [8] * 23
 
 
 def test_time_is_bounded() -> None:
     clock = Clock([400], batch_ms=5000)
-    speed = measure_speed(clock.run, batch_size=16, seconds=1.0, clock=clock)
+    speed = measure_speed(clock.run, batch_size=16, device=CPU, seconds=1.0, clock=clock)
     # At 400 ms the third run is the last to start within a second; a batch takes longer than that: one run each.
     assert clock.calls == [1] * 6 + [16] * 2
     assert speed["latency_ms"]["p95"] == pytest.approx(400)
@@ -47,4 +51,4 @@ def test_time_is_bounded() -> None:
 @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"batch_size": 1, "max_runs": 0}])
 def test_limits_are_checked(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="expected at least 1"):
-        measure_speed(lambda n: n, **wrong)
+        measure_speed(lambda n: n, device=CPU, **wrong)

@@ -19,7 +19,7 @@ from emsyolo.neuron.lif import LIF
 from emsyolo.neuron.pilif import PILIF
 from emsyolo.neuron.plif import PLIF
 
-WHY_NOT_TRITON = gpu._why_not_triton
+WHY_NOT_TRITON = gpu.why_not_triton
 
 
 class CUDARuntimeError(RuntimeError):
@@ -71,7 +71,7 @@ def afresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     forget()
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    monkeypatch.setattr(gpu, "_why_not_triton", lambda: None)
+    monkeypatch.setattr(gpu, "why_not_triton", lambda: None)
     monkeypatch.setitem(sys.modules, "cupy", None)  # type: ignore[arg-type]
     yield
     forget()
@@ -151,7 +151,7 @@ def no_compiler() -> NoReturn:
 def test_without_triton_either_torch_is_named(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, triton: Any, why: str
 ) -> None:
-    monkeypatch.setattr(gpu, "_why_not_triton", WHY_NOT_TRITON)
+    monkeypatch.setattr(gpu, "why_not_triton", WHY_NOT_TRITON)
     monkeypatch.setattr(gpu, "find_spec", lambda name: triton if name == "triton" else None)
     driver = SimpleNamespace(active=SimpleNamespace(get_current_device=triton))
     monkeypatch.setitem(sys.modules, "triton.runtime", SimpleNamespace(driver=driver))  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from emsyolo.report.table import errors_table, layers_table, metrics_table, sweep_table
+from emsyolo.report.table import errors_table, layers_line, metrics_table, sweep_table
 
 METRICS: dict[str, Any] = {
     "mAP": 0.72124,
@@ -80,9 +80,23 @@ def test_errors() -> None:
 
 
 def test_layers() -> None:
-    shown = lines(layers_table(METRICS))
-    assert "stem | numbers | 100.00% | 1.20 M | 1.20 M" in shown
-    assert "head.out | spikes | 5.00% | 2.00 G | 100.00 M" in shown
+    layers = [
+        {"binary": False, "levels": None, "macs": 10},
+        {"binary": True, "levels": 1, "macs": 60},
+        {"binary": False, "levels": 4, "macs": 20},
+        {"binary": True, "levels": 1, "macs": 10},
+    ]
+    assert layers_line({"layers": layers}) == (
+        "1 fed by numbers (10.0% of the MACs), 2 fed by spikes of 0 and 1 (70.0% of the MACs), "
+        "1 fed by spikes of 0 to 4 (20.0% of the MACs)"
+    )
+
+
+def test_of_many_classes_the_worst_are_shown() -> None:
+    per_class: dict[str, float | None] = {f"class {i}": i / 20 for i in range(12)} | {"absent": None}
+    shown = lines(metrics_table({"per_class": per_class}))
+    assert [line for line in shown if "mAP of" in line][::9] == ["mAP of class 0 | 0.0000", "mAP of class 9 | 0.4500"]
+    assert "and 3 classes that are better or absent | see metrics.json" in shown
 
 
 def test_sweep() -> None:

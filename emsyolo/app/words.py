@@ -21,6 +21,7 @@ WITH_A_VALUE = (
     "--experimental-rerun", "--info", "-i",
 )  # fmt: skip
 COMMON = "common"  # the config whose keys every task has
+OF_ALL = "# @package _global_"  # how a file begins whose keys stand at the top level
 NEAR = 0.75  # how alike a misspelt key must be to the one that is proposed
 
 Habit = Callable[[str], list[str]]  # from the value that was typed to the words that mean it here
@@ -179,7 +180,10 @@ def did_you_mean(key: str, known: Sequence[str]) -> str:
 @cache
 def known_keys(task: str) -> dict[str, tuple[str, ...]]:
     """The keys at the top level of a task's config, and the groups, with their options."""
-    keys = {key: () for name in (COMMON, task) for key in _content(conf_dir() / f"{name}.yaml") if key != "defaults"}
+    # Models bring some, such as T.
+    of_all = [path for path in conf_dir().rglob("*.yaml") if path.read_text(encoding="utf-8").startswith(OF_ALL)]
+    files = [*(conf_dir() / f"{name}.yaml" for name in (COMMON, task)), *of_all]
+    keys = {key: () for file in files for key in _content(file) if key != "defaults"}
     groups = {path.name: tuple(_options(path)) for path in sorted(conf_dir().iterdir()) if path.is_dir()}
     return {**keys, **groups}
 

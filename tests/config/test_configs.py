@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from emsyolo.app.build import data_of
 from emsyolo.app.config import compose_config, conf_dir
+from emsyolo.app.keys import PLUMBING, Key, explained
 
 CONF = conf_dir()
 GROUPS = ("dataset", "model", "neuron", "loss", "optimizer", "trainer", "convert", "format")
@@ -26,8 +28,13 @@ OPTIONS = [
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
+@cache
+def as_composed(script: str, *overrides: str) -> DictConfig:
+    return compose_config(script, overrides)
+
+
 def composed(*overrides: str, script: str = "train") -> DictConfig:
-    cfg = compose_config(script, overrides)
+    cfg = as_composed(script, *overrides).copy()
     OmegaConf.update(cfg, "model.num_classes", 3)
     if "anchors_per_level" in cfg.model:
         anchors = [[[10, 14]] * count for count in cfg.model.anchors_per_level]
@@ -54,6 +61,48 @@ def test_option_instantiates(group: str, option: str) -> None:
     assert made is not None
     if group == "neuron":
         assert made().v_threshold > 0
+
+
+def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys and values of a composed config, without what stands for Hydra."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if key not in PLUMBING:
+            found |= leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def explained_values(script: str, typed: dict[str, str]) -> dict[str, Any]:
+    """The values of the keys that `--help` and the reference list, as YAML reads them."""
+    found = explained(script, typed)
+    parts = {key.path.rpartition(".")[0] for key in found}
+    parts |= {key.path for key in found if key.default.startswith("emsyolo.") or key.default == "{}"}
+    values = [key for key in found if not key.choices and key.path not in parts]
+    return {key.path: OmegaConf.to_container(OmegaConf.create(f"x: {quoted(key)}"), resolve=False) for key in values}
+
+
+def quoted(key: Key) -> str:
+    return f'"{key.default}"' if key.default.startswith("${") or ": " in key.default else key.default
+
+
+def check_explained(script: str, typed: dict[str, str]) -> None:
+    cfg = as_composed(script, *(f"{group}={option}" for group, option in typed.items()))
+    expected = leaves(OmegaConf.to_container(cfg, resolve=False))
+    found = explained_values(script, typed)
+    assert found.keys() == expected.keys()
+    for path, value in expected.items():
+        if not str(value).startswith("${oc.select:"):
+            assert str(found[path]["x"]) == str(value), path  # a number in quotes is text to only one of them
+
+
+@pytest.mark.parametrize("script", ["train", "evaluate", "predict", "export"])
+def test_keys_that_are_explained_are_those_that_a_command_composes(script: str) -> None:
+    check_explained(script, {})
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_keys_that_are_explained_are_those_of_the_option(group: str, option: str) -> None:
+    check_explained(script_of(group), {group: option})
 
 
 def stated(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_UMASK = os.umask(0)  # which can only be read by setting it
+os.umask(_UMASK)
+READABLE = 0o666 & ~_UMASK  # as any new file; some writers make theirs private
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
@@ -20,6 +24,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield temporary
+        temporary.chmod(READABLE)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

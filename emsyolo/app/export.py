@@ -73,7 +73,7 @@ def _card(out: Path, weights: Weights) -> None:
     measured = weights.path.resolve().parents[1] / "metrics.json"
     metrics = json.loads(measured.read_text(encoding="utf-8")) if measured.is_file() else None
     about = {**weights.config, "config": resolved(saved_config(weights))}
-    log.info("written: %s", model_card(out, about, metrics))
+    log.info("written: %s", model_card(out, about, metrics, weights.path))
 
 
 def _compare(form: Export, written: list[Path], detector: Detector, frames: Tensor, cfg: DictConfig) -> None:

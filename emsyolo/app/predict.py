@@ -19,7 +19,7 @@ from torchvision.io import write_png
 
 from emsyolo.app.build import fit_of
 from emsyolo.app.checkpoint import find_checkpoint, trained_detector
-from emsyolo.app.config import Asked, with_checkpoint
+from emsyolo.app.config import Asked, saved_config, with_checkpoint
 from emsyolo.app.folder import new_folder
 from emsyolo.app.found import detect, write_predictions
 from emsyolo.app.stream import predict_stream
@@ -33,6 +33,7 @@ from emsyolo.io import written_whole
 from emsyolo.report.boxes import draw_boxes
 from emsyolo.report.results import coco_results
 from emsyolo.types import Sample, Targets
+from emsyolo.weights.checkpoint import Weights
 
 log = logging.getLogger(__name__)
 ALONG_TIME = {**dict.fromkeys(RECORDINGS, predict_stream), **dict.fromkeys(VIDEOS, predict_video)}
@@ -115,11 +116,7 @@ def predict(asked: Asked) -> None:
     paths = [] if along_time else list(dict.fromkeys(path for source in sources for path in image_paths(source)))
     weights = find_checkpoint(asked)
     cfg = with_checkpoint(asked, weights)
-    if not along_time and "representation" in cfg.dataset:
-        raise ValueError(
-            f"source={cfg.source}: the checkpoint was trained on events; expected a recording "
-            f"({', '.join(RECORDINGS)}), not images"
-        )
+    _check_source(weights, source)
     class_names = weights.config["class_names"]
     device = named_device(cfg.device)
     detector = for_inference(trained_detector(cfg, weights), device, precision=cfg.precision, unroll=cfg.unroll)
@@ -149,6 +146,19 @@ def predict(asked: Asked) -> None:
         raise ValueError(f"source={cfg.source}: none of its {len(paths)} images can be read")
     write_predictions(out, images, results, class_names)
     log.info("%d boxes on %d images; written: %s", len(results), len(images), out)
+
+
+def _check_source(weights: Weights, source: Path) -> None:
+    """Refuse images where the detector knows events, and the other way round."""
+    events, recording = "representation" in saved_config(weights).dataset, source.suffix.lower() in RECORDINGS
+    if events != recording:
+        known, wanted = (
+            ("events", f"a recording ({', '.join(RECORDINGS)})") if events else ("images", "images or a video")
+        )
+        raise ValueError(
+            f"source={source}: the checkpoint {weights.path} was trained on {known}; expected {wanted}, or another "
+            "checkpoint=PATH"
+        )
 
 
 def _write_picture(path: Path, image: Tensor) -> None:

@@ -19,13 +19,16 @@ PACKAGES = ("emsyolo", "torch", "spikingjelly")
 UNKNOWN = "not stated"
 
 
-def model_card(weights: Path, about: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> Path:
-    """Write `NAME.md` beside a file of weights.
+def model_card(
+    weights: Path, about: Mapping[str, Any], metrics: Mapping[str, Any] | None, source: Path | None = None
+) -> Path:
+    """Write `NAME.md` beside a file of weights, or `NAME.onnx.md` beside an export of them.
 
     Args:
         weights: the file.
         about: what is stored with the weights: `config` of the training, resolved; `class_names`, `model`.
         metrics: of `metrics.json`, measured with these weights; None: not measured.
+        source: the weights that the file was exported from; None: it is the weights.
 
     Raises:
         OSError: the card could not be written.
@@ -36,7 +39,9 @@ def model_card(weights: Path, about: Mapping[str, Any], metrics: Mapping[str, An
         f"A spiking object detector in `{weights.name}`, trained with emsyolo."
         if _spikes(cfg)
         else f"An object detector without spikes in `{weights.name}`, trained with emsyolo.",
-        _code(f"python predict.py checkpoint={weights.name} source=IMAGE_OR_FOLDER"),
+        _code(f"emsyolo predict checkpoint={weights.name} source=IMAGE_OR_FOLDER")
+        if source is None
+        else f"Exported from `{source.name}`; the figures are of that.",
         "## Data",
         _rows(_data(cfg, about)),
         "## Recipe",
@@ -47,7 +52,7 @@ def model_card(weights: Path, about: Mapping[str, Any], metrics: Mapping[str, An
         _rows([("commit", _commit()), *((name, version(name)) for name in PACKAGES),
                ("Python", platform.python_version()), ("date", datetime.date.today().isoformat())]),
     ]  # fmt: skip
-    path = weights.with_suffix(".md")
+    path = weights.with_suffix(".md") if source is None else weights.with_name(f"{weights.name}.md")
     with written_whole(path) as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return path

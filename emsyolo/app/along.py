@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 
+from emsyolo.bar import bar
 from emsyolo.dataset.datamodule import DataModule
 from emsyolo.dataset.event.boxes import read_boxes
 from emsyolo.dataset.event.dataset import EventDataset
@@ -66,7 +66,7 @@ class Along:
         stream = Stream(self.detector, self.postprocess, recordings.framing, self.data.fit, stateful=True)
         carried = CocoEvaluator(recordings.truth(), self.data.class_names, self.data.box_filter)
         early, answers = set(), []
-        for steps, indices in track(recordings.walks, description="streaming", transient=True):
+        for steps, indices in bar(recordings.walks, "streaming"):
             records = [recordings.records[index] for index in indices]
             recording = recordings.recording(records[0])
             wanted: dict[int, list[int]] = {}

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import track
 from torch import Tensor
 
 from emsyolo.app.along import Along
 from emsyolo.app.passes import ANN, Passes
 from emsyolo.app.sheets import Choice, Drawing, Extremes
+from emsyolo.bar import bar
 from emsyolo.dataset.datamodule import DataModule
 from emsyolo.device import device_of
 from emsyolo.evaluator.coco import SCORES, CocoEvaluator
@@ -155,7 +155,7 @@ def _looked_at(passes: Passes, data: DataModule, postprocess: Postprocess, drawi
     rates: list[float] = []
     example = None
     data.pin_memory = device.type == "cuda"
-    for batch in track(data.val_loader(), description="evaluating", transient=True):
+    for batch in bar(data.val_loader(), "evaluating"):
         frames = batch.to(device).frames
         example = frames[:, :1] if example is None else example
         maps = passes.maps(frames)

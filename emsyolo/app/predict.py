@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from rich.progress import track
 from torch import Tensor
 from torchvision.io import write_png
 
@@ -25,6 +24,7 @@ from emsyolo.app.found import detect, write_predictions
 from emsyolo.app.stream import predict_stream
 from emsyolo.app.video import SUFFIXES as VIDEOS
 from emsyolo.app.video import predict_video
+from emsyolo.bar import bar
 from emsyolo.dataset.event.recording import SUFFIXES as RECORDINGS
 from emsyolo.dataset.pixels import SUFFIXES, read_image
 from emsyolo.deploy.inference import for_inference, quicken
@@ -135,7 +135,7 @@ def predict(asked: Asked) -> None:
 
     pictures = picture_paths(paths, out)
     images, results = [], []
-    for sample in track(samples_of(paths), description="detecting", total=len(paths), transient=True):
+    for sample in bar(samples_of(paths), "detecting", total=len(paths)):
         found = detect(sample, detector, postprocess, fit)
         images.append(
             {"id": sample.id, "file_name": sample.name, "height": sample.original_hw[0], "width": sample.original_hw[1]}

@@ -9,12 +9,12 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
-from rich.progress import track
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
 from emsyolo.app.build import fit_of, framing_of
 from emsyolo.app.found import write_predictions
+from emsyolo.bar import bar
 from emsyolo.dataset.event.recording import open_recording
 from emsyolo.deploy.stream import Answer, Stream, speed_of
 from emsyolo.io import written_whole
@@ -54,9 +54,7 @@ def predict_stream(cfg: DictConfig, detector: Detector, class_names: list[str], 
         raise ValueError(f"stream.start_us={start_us}, stream.end_us={end_us}; expected some time between them")
     answers = []
     shown: list[Image.Image] = []
-    for answer in track(
-        stream.answers(recording, sensor_hw, edges), description="detecting", total=len(edges) - 1, transient=True
-    ):
+    for answer in bar(stream.answers(recording, sensor_hw, edges), "detecting", total=len(edges) - 1):
         answers.append(answer)
         if len(shown) < cfg.stream.gif_frames:
             pixels = resize(picture(answer.frames[-1]), list(sensor_hw), InterpolationMode.NEAREST)

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.progress import track
 from torch import Tensor
 
 from emsyolo.app.build import fit_of
 from emsyolo.app.found import detect, write_predictions
+from emsyolo.bar import bar
 from emsyolo.io import written_whole
 from emsyolo.model.detector import Detector
 from emsyolo.report.boxes import draw_boxes
@@ -55,9 +55,7 @@ def predict_video(cfg: DictConfig, detector: Detector, class_names: list[str], s
             stream.thread_type = "AUTO"
             with av.open(str(path), "w", format="mp4") as target:
                 writer = _Writer(target, stream)
-                frames = track(
-                    _frames(video, stream, source), description="detecting", total=stream.frames or None, transient=True
-                )
+                frames = bar(_frames(video, stream, source), "detecting", total=stream.frames or None)
                 for i, frame in enumerate(frames):
                     pixels = upright(frame)
                     began = time.perf_counter()

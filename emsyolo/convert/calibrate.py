@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Literal, get_args
 
 import torch
-from rich import get_console
-from rich.progress import track
 from torch import Tensor, nn
+
+from emsyolo.bar import bar
 
 Rule = Literal["percentile", "max", "mean_square"]
 BINS = 2048
@@ -92,8 +92,7 @@ def _watch(
     handles = [module.register_forward_hook(hook(name)) for name, module in activations.items()]
     try:
         with torch.inference_mode():
-            silent = not get_console().is_terminal  # else a line is left behind in a file
-            for batch in track(batches, description="calibrating", transient=True, disable=silent):
+            for batch in bar(batches, "calibrating"):
                 run(batch)
     finally:
         for handle in handles:

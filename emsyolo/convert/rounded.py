@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
-from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional
 
+from emsyolo.bar import bar
 from emsyolo.neuron.accumulate import ROUNDING
 
 SCALES_RATE, SHIFTS_RATE, WEIGHTS_RATE = 3e-3, 3e-3, 3e-5  # of Adam; of scales by their logarithm, of shifts in scales
@@ -71,7 +71,7 @@ def correct_biases(
         frames: batches, on which those means were taken.
     """
     with torch.no_grad():
-        for name, node in track(nodes.items(), description="correcting biases", transient=True):
+        for name, node in bar(nodes.items(), "correcting biases"):
             lack = truth[name] - channel_means(run, {name: node}, frames)[name]
             node.shift.add_(lack / node.scale)
 
@@ -148,7 +148,7 @@ def tune(
 
     before, was = [parameter.detach().clone() for parameter in trained], mean_error()
     order = torch.Generator().manual_seed(0)
-    for _ in track(range(epochs), description="tuning", transient=True):
+    for _ in bar(range(epochs), "tuning"):
         for i in torch.randperm(len(frames), generator=order).tolist():
             optimizer.zero_grad(set_to_none=True)
             error(i).backward()

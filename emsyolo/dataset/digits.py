@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from emsyolo.bar import bar
 from emsyolo.dataset.check import first
 from emsyolo.dataset.images import ImageDataset, Record, plain_record
 from emsyolo.dataset.scene import Scene, scene
@@ -96,7 +96,7 @@ class Digits(ImageDataset):
 
 def _progress(count: int, split: str) -> Iterable[int]:
     description = f"making {count} scenes of digits ({split})"
-    return track(range(count), description=description, transient=True, disable=count < 100)
+    return bar(range(count), description, hidden=count < 100)
 
 
 def _pack(scenes: list[Scene]) -> dict[str, NDArray]:

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-from rich.progress import track
-
+from emsyolo.bar import bar
 from emsyolo.dataset.check import Ledger, clean_boxes, refuse_shares, report_left_out, require_images
 from emsyolo.dataset.coco import read_coco
 from emsyolo.dataset.event.dataset import EventDataset, report_times_outside
@@ -63,7 +61,7 @@ class EventCoco(EventDataset):
         spans: dict[Path, tuple[int, int]] = {}
         sensors: dict[Path, tuple[int, int] | None] = {}
         hidden = len(content.images) < PROGRESS_FROM
-        for one in track(content.images, description=escape(f"opening {name}"), transient=True, disable=hidden):
+        for one in bar(content.images, f"opening {name}", hidden=hidden):
             path = folder / one.file_name
             try:
                 if one.size_hw is None:

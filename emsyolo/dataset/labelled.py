@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.markup import escape
-from rich.progress import track
 
+from emsyolo.bar import bar
 from emsyolo.dataset.check import clean_boxes, first
 from emsyolo.dataset.event.box_filter import BoxFilter
 from emsyolo.dataset.event.boxes import EventBoxes, last_per_track
@@ -125,7 +124,7 @@ def open_pairs(
     size = (int(sensor_hw[0]), int(sensor_hw[1]))
     found = []
     hidden = len(pairs) < PROGRESS_FROM and not check
-    for recording_file, box_file in track(pairs, description=escape(f"opening {name}"), transient=True, disable=hidden):
+    for recording_file, box_file in bar(pairs, f"opening {name}", hidden=hidden):
         path = recording_file
         try:
             recording = open_recording(path, size)

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.markup import escape
-from rich.progress import track
 
+from emsyolo.bar import bar
 from emsyolo.dataset.check import clean_boxes, first
 from emsyolo.dataset.event.box_filter import BoxFilter
 from emsyolo.dataset.event.boxes import EventBoxes, boxes_of
@@ -108,7 +107,7 @@ class RvtTree(ImageDataset):
         found, reasons = [], {}
         self._step_of: dict[tuple[Path, int], int] = {}
         hidden = len(recordings) < PROGRESS_FROM
-        for path in track(recordings, description=escape(f"opening {name}"), transient=True, disable=hidden):
+        for path in bar(recordings, f"opening {name}", hidden=hidden):
             try:
                 one = _opened_tree(path, size, shape)
             except (ValueError, OSError) as error:

@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.progress import track
-
+from emsyolo.bar import bar
 from emsyolo.dataset.event import moving_digits, nmnist
 from emsyolo.dataset.event.boxes import write_boxes
 from emsyolo.dataset.event.dat import write_dat
@@ -114,7 +113,7 @@ def _complete(folder: Path, count: int) -> bool:
 def _write(folder: Path, count: int, take: Callable[[int], Take], sensor_hw: tuple[int, int]) -> None:
     """Make the recordings that are not there yet; each file is written whole, the boxes last."""
     missing = [index for index in range(count) if not all(path.exists() for path in _paths(folder, index))]
-    for index in track(missing, description=f"making {len(missing)} recordings ({folder.name})", transient=True):
+    for index in bar(missing, f"making {len(missing)} recordings ({folder.name})"):
         made = take(index)
         recording, boxes = _paths(folder, index)
         write_dat(recording, made.events, sensor_hw)

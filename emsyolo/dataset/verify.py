@@ -14,9 +14,8 @@ from pathlib import Path
 
 import simplejpeg
 from PIL import Image
-from rich.markup import escape
-from rich.progress import track
 
+from emsyolo.bar import bar
 from emsyolo.dataset.check import report_left_out
 from emsyolo.dataset.pixels import MAX_PIXELS, check_sums, formats, orientation_of, pixels_of
 from emsyolo.io import written_whole
@@ -139,12 +138,11 @@ def _examined(paths: Sequence[Path], name: str, *, decode: bool) -> dict[Path, H
     tasks = [paths[i : i + TASK] for i in range(0, len(paths), TASK)]
     # Pillow's decoders let other threads run; what Python does between them does not.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        found = track(
+        found = bar(
             pool.map(look, tasks),
-            description=escape(f"checking {name}"),
+            f"checking {name}",
             total=len(tasks),
-            transient=True,
-            disable=len(paths) <= PROGRESS_FROM,
+            hidden=len(paths) <= PROGRESS_FROM,
         )
         return {
             path: one for task, some in zip(tasks, found, strict=True) for path, one in zip(task, some, strict=True)

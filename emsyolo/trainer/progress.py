@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
-from rich import get_console
 
+from emsyolo.bar import on_screen
 from emsyolo.types import Batch
 
 log = logging.getLogger(__name__)
@@ -24,9 +24,8 @@ class Progress(RichProgressBar):
 
     def __init__(self) -> None:
         super().__init__(leave=False)
-        console = get_console()
-        if not (console.is_terminal or console.is_jupyter):
-            self.disable()  # each line that a bar would draw over is a line of the file
+        if not on_screen():
+            self.disable()
         self._started = 0.0
         self._images = 0
         self._training_s = 0.0

@@ -9,9 +9,8 @@ from pathlib import Path
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from rich.markup import escape
-from rich.progress import track
 
+from emsyolo.bar import bar
 from emsyolo.dataset.event.events import Events
 from emsyolo.dataset.event.sensor import drop_beyond
 from emsyolo.io import written_whole
@@ -111,7 +110,7 @@ class DatRecording:
         """Read the file through once; raises as `window` does."""
         starts = range(0, len(self), CHUNK)
         hidden = len(self) < PROGRESS_FROM
-        for begin in track(starts, description=escape(f"checking {self.path.name}"), transient=True, disable=hidden):
+        for begin in bar(starts, f"checking {self.path.name}", hidden=hidden):
             # One event of overlap, so that times can be compared across the seam.
             self._decoded(max(0, begin - 1), min(begin + CHUNK, len(self)))
 

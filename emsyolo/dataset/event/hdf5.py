@@ -15,9 +15,8 @@ import h5py
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from rich.markup import escape
-from rich.progress import track
 
+from emsyolo.bar import bar
 from emsyolo.dataset.event.events import Events
 from emsyolo.dataset.event.hdf5_file import OpenFile, reading
 from emsyolo.dataset.event.npy import MAX_TIME_US, read_npy
@@ -198,7 +197,7 @@ class Hdf5Recording:
         """Read the file through once; raises as `window` does."""
         starts = range(0, self._count, BLOCK)
         hidden = len(starts) < PROGRESS_FROM
-        for begin in track(starts, description=escape(f"checking {self.path.name}"), transient=True, disable=hidden):
+        for begin in bar(starts, f"checking {self.path.name}", hidden=hidden):
             with reading(self.path):
                 self._decoded(begin, min(begin + BLOCK, self._count))
 
@@ -292,7 +291,7 @@ class Hdf5Recording:
         latest = np.empty(blocks, np.int64)
         hidden = blocks < PROGRESS_FROM
         length = self._lengths["t"]
-        for i in track(range(blocks), description=escape(f"times of {self.path.name}"), transient=True, disable=hidden):
+        for i in bar(range(blocks), f"times of {self.path.name}", hidden=hidden):
             latest[i] = int(self._read("t", i * length, min((i + 1) * length, self._count)).max())
         latest = np.maximum.accumulate(latest)
         try:

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
+from functools import cache
 from inspect import signature
 from itertools import islice
 from typing import Any, cast
@@ -15,20 +16,21 @@ from omegaconf import DictConfig, OmegaConf
 
 from emsyolo.app.config import compose_config
 from emsyolo.dataset.augment import Fit
-from emsyolo.dataset.datamodule import DataModule, check_filter, fit_to
+from emsyolo.dataset.datamodule import DataModule, check_filter, fit_to, usual_size
 from emsyolo.dataset.event.framing import Framing
 from emsyolo.geometry.anchors import kmeans_anchors, shape_iou
 from emsyolo.model.detector import Detector
 from emsyolo.neuron.memory import set_memory
 
 log = logging.getLogger(__name__)
+AUTO = "auto"  # of size_hw and anchors: taken from the training set
 HYDRA = ("_target_",)
 READ_HERE = ("licence", "sensor_hw", "window_us", "steps", "representation", "frame_hw")  # and by the tasks
 CHOICES = ("train_filters",)  # of which a set refers to one, or to none
 
 
 def data_of(cfg: DictConfig) -> DataModule:
-    """The data set of a config.
+    """The data set of a config, in which what depends on the data becomes plain: its name, and `size_hw: auto`.
 
     Raises:
         ValueError: a key that neither the data set takes nor another setting refers to, or a value that is refused.
@@ -36,9 +38,16 @@ def data_of(cfg: DictConfig) -> DataModule:
     taken = signature(get_object(cfg.dataset._target_)).parameters
     _check_keys(cfg.dataset, taken)
     check_filter(cfg.dataset.get("box_filter"), cfg.dataset.get("box_filters", {}))  # before a set refers to one
+    cfg.dataset.name = cfg.dataset.name
+    opened: dict[str, Any] = {}
+    if cfg.dataset.size_hw == AUTO:
+        train = cache(instantiate(cfg.dataset.train, _convert_="all"))  # opened once, for its sizes and for good
+        cfg.dataset.size_hw = list(usual_size([record.size_hw for record in train().records]))
+        log.info("size_hw: auto, the usual shape of the training images: %s px", cfg.dataset.size_hw)
+        opened = {"train": train}
     resolved_node: Any = OmegaConf.to_container(cfg.dataset, resolve=True)
-    given = {key: value for key, value in resolved_node.items() if key in (*taken, *HYDRA)}
-    return instantiate(given, _convert_="all")
+    given = {key: value for key, value in resolved_node.items() if key in (*taken, *HYDRA) and key not in opened}
+    return instantiate(given, **opened, _convert_="all")
 
 
 def _check_keys(dataset: DictConfig, taken: Collection[str]) -> None:
@@ -84,7 +93,7 @@ def fit_to_data(cfg: DictConfig, data: DataModule) -> None:
     OmegaConf.update(cfg, "model.in_channels", data.val.channels)
     if cfg.model.get("head"):  # one without anchors
         return
-    if cfg.model.get("anchors") != "auto":
+    if cfg.model.get("anchors") != AUTO:
         return
     sizes = data.train.box_sizes(data.fit.scale_wh)
     counts = list(cfg.model.anchors_per_level)

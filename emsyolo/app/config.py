@@ -22,7 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from emsyolo.app.folder import new_folder
+from emsyolo.app.folder import folder_name, new_folder
 from emsyolo.app.trusted import check_trusted
 from emsyolo.process import process_rank
 from emsyolo.weights import LAST
@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # which brings torch
 # What a checkpoint decides, unless it is typed; of the data set, what makes the network's input.
 FROM_CHECKPOINT = ("T", "model", "neuron", "head", "temporal")
 INPUT = ("size_hw", "fit", "window_us", "steps", "representation", "frame_hw")
+DIVISION = ("format", "val_share", "split_seed")  # what decides which images of a folder are validated on
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,7 @@ def with_checkpoint(asked: Asked, weights: Weights, keys: Sequence[str] = FROM_C
         if asked.choice("dataset") is None:
             result.dataset = _raw(overlay(saved, composed, asked.overrides, ("dataset",)), "dataset")
         _take_input(result, saved, overlay(saved, composed, asked.overrides, ("protocol",)), paths)
+        _take_division(result, saved, paths)
         if "model" in paths and not leave:  # another architecture, for the same classes and anchors
             result.model.num_classes = saved.model.num_classes
             result.model.in_channels = saved.model.in_channels
@@ -214,6 +216,15 @@ def _take_input(result: DictConfig, saved: DictConfig, merged: DictConfig, paths
             result.dataset[key] = _raw(saved, f"dataset.{key}")
     if "protocol" in merged:
         result.protocol = _raw(merged, "protocol")
+
+
+def _take_division(result: DictConfig, saved: DictConfig, paths: Sequence[str]) -> None:
+    """Let the checkpoint decide which images of its own folder are validated on, lest it is trained on some of them."""
+    if saved.dataset.get("root") is None or result.dataset.get("root") != saved.dataset.root:
+        return
+    for key in DIVISION:
+        if f"dataset.{key}" not in paths and key in saved.dataset and key in result.dataset:
+            result.dataset[key] = _raw(saved, f"dataset.{key}")
 
 
 def first_process() -> bool:
@@ -310,6 +321,7 @@ def resumed_checkpoint(runs_dir: Path, resume: str, dataset: str, model: str) ->
 
 
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 OmegaConf.register_new_resolver("log_file", log_file, replace=True)
 # Remembered, as `now` is, and handed on to the processes of a launcher.
 OmegaConf.register_new_resolver("sweep_time", sweep_time, replace=True, use_cache=True)

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import re
 from itertools import count
 from pathlib import Path
+
+UNUSUAL = re.compile(r"[^\w.+-]+")  # in names that stand in paths, patterns and commands
+
+
+def folder_name(path: object) -> str:
+    """The name of a folder, for folders of its runs: letters and digits of any script, `.`, `+`, `-` and `_`.
+
+    Args:
+        path: of the folder, which need not exist; a number is its name.
+    """
+    name = Path(os.path.normpath(Path(str(path)).expanduser().absolute())).name  # a link's own, not where it leads
+    return UNUSUAL.sub("_", name).strip("._") or "data"
 
 
 def new_folder(parent: Path, stem: str) -> Path:

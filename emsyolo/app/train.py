@@ -55,7 +55,7 @@ def train(asked: Asked) -> dict[str, Any]:
         resume = resumed_checkpoint(Path(cfg.runs_dir), cfg.resume, facts["dataset"], facts["model"])
         weights = read_weights(resume)
         # model=NAME and dataset=NAME of the run itself chose it; its settings are those it was begun with.
-        chose = tuple(group for group in ("model", "dataset") if asked.choice(group) == weights.config[group])
+        chose = tuple(group for group in facts if asked.choice(group) and facts[group] == weights.config[group])
         cfg = overlay(saved_config(weights), cfg, asked.overrides, leave=chose)
         facts = {key: weights.config[key] for key in facts}
         log.info("going on with %s", resume)

@@ -48,6 +48,11 @@ class Ledger:
         self._left_out: list[tuple[str, str]] = []
         self._noted: dict[str, list[str]] = {}
 
+    @property
+    def left_out(self) -> int:
+        """How many cannot be used."""
+        return len(self._left_out)
+
     def leave_out(self, place: str, reason: str) -> None:
         """Something that cannot be used, with its place: a file, or a file and a line."""
         self._left_out.append((place, reason))

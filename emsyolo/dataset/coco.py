@@ -188,12 +188,14 @@ class CocoFile:
         images: in the order of the file, with their annotations.
         annotations: how many the file has, those that cannot be used among them.
         listed: how many images the file has, likewise.
+        groups: categories that are the `supercategory` of others.
     """
 
     class_names: list[str]
     images: list[Listed]
     annotations: int
     listed: int
+    groups: frozenset[str] = frozenset()
 
 
 def read_coco(
@@ -243,9 +245,10 @@ def read_coco(
             raise ValueError(
                 f"{file}: {called} is of category {error.args[0]!r}; dataset.class_names has only {names}"
             ) from error
-    return CocoFile(
-        names, list(first(list(listed.values()), limit)), len(content["annotations"]), len(content["images"])
-    )
+    named = ((one.get("supercategory"), one.get("name")) for one in content["categories"])
+    groups = frozenset(str(above) for above, name in named if above != name) & set(categories.values())
+    kept = list(first(list(listed.values()), limit))
+    return CocoFile(names, kept, len(content["annotations"]), len(content["images"]), groups)
 
 
 def _read_json(file: Path, encoding: str | None) -> dict[str, Any]:

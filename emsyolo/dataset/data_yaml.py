@@ -101,20 +101,29 @@ class DataYaml:
 
 
 def read_data_yaml(root: Path, encoding: str | None = None) -> DataYaml:
-    """The `data.yaml` of a folder, or its one YAML file of another name.
+    """The `data.yaml` of a folder, or its one YAML file of another name; see `read_yaml`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not YAML, or not these keys; names the key.
+    """
+    return read_yaml(_file(root), encoding)
+
+
+def read_yaml(file: Path, encoding: str | None = None) -> DataYaml:
+    """What a `data.yaml` says.
 
     `path`, `train`, `val`, `test` say where the images are: folders, text files that list images, or images. `names`
     is a list, or number to name; `nc`, if given, how many.
 
     Args:
-        root: the folder.
+        file: its path.
         encoding: of a file that is not UTF-8 and has no byte order mark.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not YAML, or not these keys; names the key.
     """
-    file = _file(root)
     settings = _mapping(file, encoding)
     names = _names(settings, file)
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property, partial
+from math import exp, log
+from statistics import median
 from typing import Any
 
 import torch
@@ -295,6 +297,19 @@ def fit_to(size_hw: Sequence[int], fit: Callable[[tuple[int, int]], Fit] | None 
         ValueError: see `checked_size`.
     """
     return (fit or Letterbox)(checked_size(size_hw, stride))
+
+
+def usual_size(sizes_hw: Sequence[tuple[int, int]], long_side: int = 320, stride: int = 32) -> tuple[int, int]:
+    """Height and width of an input for images of these sizes: their median shape, the longer side `long_side` px.
+
+    Args:
+        sizes_hw: of the images, px; at least one.
+        long_side: a multiple of the stride, px.
+        stride: to which the shorter side is rounded, px.
+    """
+    height_by_width = exp(median(log(height / width) for height, width in sizes_hw))
+    short = max(stride, round(long_side * min(height_by_width, 1 / height_by_width) / stride) * stride)
+    return (short, long_side) if height_by_width <= 1 else (long_side, short)
 
 
 def checked_size(size_hw: Sequence[int], stride: int) -> tuple[int, int]:

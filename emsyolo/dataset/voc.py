@@ -23,6 +23,7 @@ from emsyolo.dataset.check import (
     require_images,
 )
 from emsyolo.dataset.declared import Declared, drawn_upright, stored_boxes
+from emsyolo.dataset.form.reading import Object
 from emsyolo.dataset.images import ImageDataset, Record, plain_record
 from emsyolo.dataset.pixels import SUFFIXES
 from emsyolo.dataset.values import class_name, flag, inside, number
@@ -38,6 +39,7 @@ ENDS = ("xmin", "ymin", "xmax", "ymax")
 DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 ENCODING = re.compile(rb"^\s*<\?xml[^>]*encoding\s*=\s*[\"']([^\"']*)[\"']")
 NO_XML = "no such XML file"
+OTHER = "no VOC annotation"
 Index = Callable[[Path, tuple[str, ...]], Mapping[str, Path]]
 
 
@@ -97,15 +99,6 @@ class VOC(ImageDataset):
 
 
 @dataclass(frozen=True)
-class Object:
-    """One object of an XML file, its box in px from 0, the right and lower end excluded."""
-
-    name: str
-    box_xyxy: tuple[float, float, float, float]
-    difficult: bool
-
-
-@dataclass(frozen=True)
 class Annotation:
     """What a VOC annotation file says.
 
@@ -113,11 +106,13 @@ class Annotation:
         objects: those that can be used.
         odd: of each of the others, why it cannot.
         size_hw: of the image as stated, px; None if not, or 0.
+        file_name: of the image as stated, which other tools may have renamed; empty if not.
     """
 
     objects: list[Object]
     odd: list[str]
     size_hw: tuple[int, int] | None
+    file_name: str = ""
 
 
 def _read(listed: dict[Path, Path], ledger: Ledger, name: str, encoding: str | None) -> dict[Path, Annotation]:
@@ -173,13 +168,10 @@ def read_xml(path: Path, encoding: str | None = None) -> Annotation:
     Raises:
         ValueError: missing, damaged, or no VOC annotation; the message is only the reason.
     """
-    root = _tree(path, encoding)
-    for element in root.iter():
-        if isinstance(element.tag, str):
-            element.tag = element.tag.rpartition("}")[2]
+    root = xml_root(path, encoding)
     elements = list(root.iter("object"))
     if not elements and root.tag != "annotation" and root.find(".//annotation") is None:
-        raise ValueError(f"no VOC annotation: its root is <{root.tag}>")
+        raise ValueError(f"{OTHER}: its root is <{root.tag}>")
     objects, odd = [], []
     for place, element in enumerate(elements, start=1):
         try:
@@ -188,11 +180,16 @@ def read_xml(path: Path, encoding: str | None = None) -> Annotation:
             odd.append(f"object {place}: {error}")
     sides = [root.findtext(f".//size/{side}") or "" for side in ("height", "width")]
     size = [int(float(side)) if re.fullmatch(r"\s*\d{1,9}(\.0*)?\s*", side) else 0 for side in sides]
-    return Annotation(objects, odd, (size[0], size[1]) if min(size) > 0 else None)
+    file_name = (root.findtext(".//filename") or "").strip()
+    return Annotation(objects, odd, (size[0], size[1]) if min(size) > 0 else None, file_name)
 
 
-def _tree(path: Path, encoding: str | None) -> ElementTree.Element:
-    """The root of an XML file. Python decodes it, for expat knows few encodings."""
+def xml_root(path: Path, encoding: str | None = None) -> ElementTree.Element:
+    """The root of an XML file, its tags without namespace. Python decodes it, for expat knows few encodings.
+
+    Raises:
+        ValueError: missing or damaged; the message is only the reason.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -210,10 +207,14 @@ def _tree(path: Path, encoding: str | None) -> ElementTree.Element:
     if "<!ENTITY" in text:
         raise ValueError("declares entities of its own, which can grow without end")
     try:
-        return ElementTree.fromstring(DECLARATION.sub("", text, count=1))
+        root = ElementTree.fromstring(DECLARATION.sub("", text, count=1))
     except ElementTree.ParseError as error:
         line, column = error.position
         raise ValueError(f"XML cut off or damaged at line {line}, column {column}") from error
+    for element in root.iter():
+        if isinstance(element.tag, str):
+            element.tag = element.tag.rpartition("}")[2]
+    return root
 
 
 def _object(element: ElementTree.Element) -> Object:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from emsyolo.dataset.check import Ledger, clean_boxes, first, refuse_if_most_lack, require_images
 from emsyolo.dataset.data_yaml import DataYaml, read_data_yaml
 from emsyolo.dataset.declared import Declared, stored_boxes
+from emsyolo.dataset.form.tree import walk
 from emsyolo.dataset.images import ImageDataset, plain_record
 from emsyolo.dataset.pixels import SUFFIXES
 from emsyolo.dataset.verify import image_headers
@@ -65,7 +65,7 @@ class YoloTxt(ImageDataset):
         name = f"yolo_txt/{split}"
         ledger = Ledger(name, max_bad)
         sources = settings.sources(split)
-        paths = list(dict.fromkeys(path for source in sources for path in _images_of(source, settings, encoding)))
+        paths = list(dict.fromkeys(path for source in sources for path in images_of(source, settings, encoding)))
         headers = image_headers(first(paths, limit), name, verify)
         finder = LabelFinder()
         records, without, rows = [], [], 0
@@ -73,7 +73,7 @@ class YoloTxt(ImageDataset):
             file = finder.find(path)
             if file is None:
                 without.append(path)
-            labels, shares, count = _labels(file, len(names), settings.keypoints, ledger, encoding)
+            labels, shares, count = read_labels(file, len(names), settings.keypoints, ledger, encoding)
             rows += count
             height, width = header.size_hw
             stated = Declared(None, shares * [width, height, width, height])
@@ -88,26 +88,14 @@ class YoloTxt(ImageDataset):
         super().__init__(clean_boxes(records, name), names, name)
 
 
-def _images_of(source: Path, settings: DataYaml, encoding: str | None) -> list[Path]:
+def images_of(source: Path, settings: DataYaml, encoding: str | None) -> list[Path]:
     """The images of a folder, and of folders within, by name; an image itself; or those that a text file lists."""
     if source.is_dir():
-        return sorted((path for path in _walk(source) if path.suffix.lower() in SUFFIXES), key=lambda path: path.parts)
+        return sorted((path for path in walk(source) if path.suffix.lower() in SUFFIXES), key=lambda path: path.parts)
     if source.suffix.lower() in SUFFIXES:
         return [source]
     lines = [line.strip().replace("\\", "/") for line in read_text(source, encoding).splitlines()]
     return [settings.listed(source, line) for line in lines if line and not line.startswith("#")]
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """The files below a folder, through links to other folders, each folder once."""
-    seen = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link that leads back
-            folders.clear()
-            continue
-        seen.add(real)
-        yield from (Path(place, file) for file in files if not file.startswith("._"))  # macOS's own, beside each file
 
 
 def label_file(image: Path) -> Path:
@@ -204,7 +192,7 @@ def _report_orphans(folder: Path, images: list[Path], name: str) -> None:
         log.warning("%s: %d label files without an image: %s", name, len(orphans), shortlist(orphans))
 
 
-def _labels(
+def read_labels(
     file: Path | None, num_classes: int, keypoints: tuple[int, int] | None, ledger: Ledger, encoding: str | None
 ) -> tuple[list[int], NDArray[np.float64], int]:
     """Labels and boxes `[M, 4]` xyxy, as shares of the image, of a label file, and how many rows it has.

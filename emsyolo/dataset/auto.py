@@ -62,7 +62,7 @@ class Auto(ImageDataset):
         max_background: share of the images that may have no label file, where that means background (YOLO).
         encoding: of text that is not UTF-8 and has no byte order mark.
         format: the only form that is looked for, a key of `FORMS`; None: all.
-        val_share: of the images, where the folder has no split.
+        val_share: of the images, where the folder has no split; 1 validates on all of them.
         split_seed: of that.
 
     Raises:
@@ -99,6 +99,8 @@ class Auto(ImageDataset):
         found = survey(Tree.of(root), settings)
         name = f"{settings.name}/{split}"
         chosen = found.division.train if split == "train" else found.division.val
+        if not chosen:
+            raise ValueError(f"{name}: dataset.val_share={val_share:g} leaves no image to train on; expected less")
         images = sorted(chosen, key=lambda one: one.path.parts)
         annotated = {one.path: one for one in first(images, limit)}
         headers = image_headers(list(annotated), name, verify)
@@ -180,7 +182,7 @@ def _nothing(tree: Tree, settings: Settings) -> str:
     if settings.form is not None:
         return f"{tree.root}: nothing to be read as dataset.format={settings.form}; {looked}; null looks for all forms"
     if not tree.images:
-        return f"{tree.root}: no images; {looked}; expected photographs and their boxes: {EXPECTED}"
+        return f"{tree.root}: no images; {looked}; expected photographs, archives unpacked, and their boxes: {EXPECTED}"
     return (
         f"{tree.root}: {len(tree.images)} images and no boxes for them; {looked}; expected {EXPECTED}. To detect in "
         f"them, type python predict.py {typed('source', tree.images[0].parent)}"
@@ -190,7 +192,7 @@ def _nothing(tree: Tree, settings: Settings) -> str:
 def _listed(images: list[Annotated], tree: Tree, settings: Settings, reading: Reading) -> list[Annotated]:
     """The images with the splits of lists, where there are some."""
     splits, files = split_lists(tree, reading.images, settings.encoding)
-    if not files:
+    if not any(some - {"train"} for some in splits.values()):  # none, or Darknet's list of all images
         return images
     reading.remarks.append(f"split by {tree.names(files)}")
     return [one.placed(splits.get(one.path, ())) for one in images]

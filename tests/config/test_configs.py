@@ -56,7 +56,8 @@ def test_option_composes_and_its_target_lies_in_its_folder(group: str, option: s
 def test_option_instantiates(group: str, option: str) -> None:
     if option == "yolov3_tiny":
         pytest.skip("yolov3_tiny is made from a file of darknet's; see tests/unit/convert/test_darknet.py")
-    cfg = composed(f"{group}={option}", "model.width=0.125", script=script_of(group))
+    size = ["dataset.size_hw=[64,96]"] if group == "dataset" else []  # auto would open the set
+    cfg = composed(f"{group}={option}", "model.width=0.125", *size, script=script_of(group))
     made = data_of(cfg) if group == "dataset" else instantiate(cfg[group], _convert_="all")
     assert made is not None
     if group == "neuron":
@@ -156,6 +157,13 @@ def test_recipes_of_the_conversion_paper(experiment: str, anchors: Any, levels: 
     assert (cfg.optimizer.weight_decay, cfg.optimizer.optimizer.betas[0]) == (5e-4, 0.9)
     assert cfg.trainer.max_epochs == 300
     assert cfg.loss == compose_config("train", ["loss=yolo"]).loss
+
+
+def test_the_recipe_for_small_sets_is_that_of_cards_for_whatever_folder() -> None:
+    cfg, cards = composed("experiment=small_photos", "dataset.root=/a/my set"), composed("experiment=cards")
+    assert (cfg.dataset.name, cfg.dataset.licence, cfg.dataset.size_hw) == ("my_set", None, "auto")
+    for key in ("model", "optimizer", "trainer", "loss", "T", "dataset.batch_size", "dataset.augment.affine"):
+        assert OmegaConf.select(cfg, key) == OmegaConf.select(cards, key), key
 
 
 def test_command_line_wins_over_an_experiment() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from emsyolo.dataset.coco import CocoFile, Listed, read_coco
 from emsyolo.dataset.form.reading import Annotated, Object, Reading, Settings
 from emsyolo.dataset.form.tree import Tree
-from emsyolo.dataset.form.words import split_of, split_word
 
 MARKS = (b'"images"', b'"annotations"', b'"categories"')
+PANOPTIC = b'"segments_info"'  # a file without boxes of its own
 
 
 def read(tree: Tree, settings: Settings) -> Reading:
@@ -26,7 +26,7 @@ def read(tree: Tree, settings: Settings) -> Reading:
     groups: set[str] = set()
     for file in tree.ending(".json"):
         data = file.read_bytes()
-        if not all(mark in data for mark in MARKS):
+        if PANOPTIC in data or not all(mark in data for mark in MARKS):
             continue
         content = read_coco(file, None, reading.ledger, reading.of_images, encoding=settings.encoding)
         names |= dict.fromkeys(content.class_names)
@@ -38,15 +38,14 @@ def read(tree: Tree, settings: Settings) -> Reading:
 
 
 def _enter(content: CocoFile, file: Path, tree: Tree, reading: Reading) -> None:
-    of_file = split_word(file.stem) or split_of(tree.folders(file))
     for listed in content.images:
         image = tree.find(listed.file_name, file)
         if image is None:
             reading.lacks(file, listed.file_name)
             continue
-        split = of_file or split_of(tree.folders(image))
         objects = tuple(_objects(listed, content.class_names))
-        reading.add(Annotated(image, file, objects, listed.size_hw, frozenset({split} if split else ())))
+        splits = tree.splits(file, image, word=file.stem)
+        reading.add(Annotated(image, file, objects, listed.size_hw, splits))
 
 
 def _objects(listed: Listed, names: list[str]) -> list[Object]:

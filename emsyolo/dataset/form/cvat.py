@@ -10,7 +10,6 @@ from xml.etree.ElementTree import Element
 
 from emsyolo.dataset.form.reading import Annotated, Object, Reading, Settings
 from emsyolo.dataset.form.tree import Tree
-from emsyolo.dataset.form.words import split_of, split_word
 from emsyolo.dataset.values import class_name, number
 from emsyolo.dataset.voc import xml_root
 
@@ -24,7 +23,7 @@ def read(tree: Tree, settings: Settings) -> Reading:
     """What the XML files with `<image name=...>` say, in px from 0; an image without shapes is background.
 
     Polygons, ellipses and masks have the box around them, turned boxes their upright one; other shapes have no area
-    and are left out. The split is the image's `subset`, if that is one, else that of a folder.
+    and are left out. The split is the image's `subset`, if that is one, else that in the file's name or of a folder.
 
     Raises:
         ValueError: several images fit a name as well.
@@ -61,10 +60,10 @@ def _enter(element: Element, file: Path, tree: Tree, reading: Reading) -> None:
         if shape.tag == "box" and _angle(shape):
             reading.ledger.note(TURNED, image)
     sides = [element.get(side, "") for side in ("height", "width")]
-    height, width = (int(side) if side.isdecimal() else 0 for side in sides)
-    split = split_word(element.get("subset", "")) or split_of(tree.folders(file)) or split_of(tree.folders(image))
+    height, width = (int(side) if re.fullmatch(r"\d{1,9}", side) else 0 for side in sides)
     size_hw = (height, width) if min(height, width) > 0 else None
-    reading.add(Annotated(image, file, tuple(objects), size_hw, frozenset({split} if split else ())))
+    splits = tree.splits(word=element.get("subset", "")) or tree.splits(file, image, word=file.stem)
+    reading.add(Annotated(image, file, tuple(objects), size_hw, splits))
 
 
 def _box(shape: Element) -> Box:

@@ -9,7 +9,6 @@ from typing import Any
 
 from emsyolo.dataset.form.reading import Annotated, Object, Reading, Settings
 from emsyolo.dataset.form.tree import Tree
-from emsyolo.dataset.form.words import split_of
 from emsyolo.dataset.values import class_name, number, shown
 from emsyolo.text import read_text
 
@@ -57,9 +56,7 @@ def _enter(content: dict[str, Any], file: Path, tree: Tree, reading: Reading) ->
             objects.append(_object(shape))
         except ValueError as error:
             reading.ledger.leave_out(str(file), f"shape {place}: {error}")
-    split = split_of(tree.folders(file)) or split_of(tree.folders(image))
-    splits = frozenset({split} if split else ())
-    reading.add(Annotated(image, file, tuple(objects), _size_hw(content), splits))
+    reading.add(Annotated(image, file, tuple(objects), _size_hw(content), tree.splits(file, image)))
 
 
 def _size_hw(content: dict[str, Any]) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from emsyolo.dataset.form.words import SPLITS
 from emsyolo.dataset.pixels import SUFFIXES
 from emsyolo.text import read_text
 
-MARKS = ("-1", "0", "1")  # after a name, as in the lists of single classes
+NUMBERS = re.compile(r"(\s+-?\d+)+$")  # after a name: marks of a class, as VOC and the Oxford pets have them
 WHOLE = "trainval"  # counts as the training set where there is no other
 NAMES = {word: split for split, words in SPLITS.items() for word in words} | {WHOLE: WHOLE}
 
@@ -58,12 +59,10 @@ def _of_another_task(folders: tuple[str, ...]) -> bool:
 
 
 def _image(line: str, file: Path, tree: Tree) -> Path | None:
-    """The image that a line names: all of it, or what stands before a mark or before the path of its annotations."""
+    """The image that a line names: all of it, or what stands before numbers or before the path of its annotations."""
+    readings = [line, NUMBERS.sub("", line)]
     fields = line.split()
-    readings = [line]
-    if len(fields) > 1 and fields[-1] in MARKS:
-        readings.append(line[: line.rindex(fields[-1])].strip())
-    elif len(fields) == 2 and fields[0].lower().endswith(SUFFIXES):
+    if len(fields) == 2 and fields[0].lower().endswith(SUFFIXES):
         readings.append(fields[0])
     try:
         return next((image for image in (tree.find(text, file) for text in readings) if image is not None), None)

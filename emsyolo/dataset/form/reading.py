@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -122,31 +122,28 @@ class Reading:
         self.looked_in: dict[Path, None] = {}
         self.remarks: list[str] = []
         self._images: dict[Path, Annotated] = {}
-        self._missing: list[str] = []
 
     def add(self, image: Annotated) -> None:
         """Enter an image, or more objects of one."""
         if image.source != image.path:
             self.files.setdefault(image.source)
         before = self._images.get(image.path)
-        if before is not None and before.source != image.source:
+        if before is None:
+            self._images[image.path] = image
+            return
+        both = before.joined(image)
+        if len(both.objects) > max(len(before.objects), len(image.objects)):  # neither has all
             self.of_images.note(SEVERAL, image.path)
-        self._images[image.path] = image if before is None else before.joined(image)
+        self._images[image.path] = both
 
     def lacks(self, source: Path, name: str) -> None:
         """An image that a file of annotations names and that is not there."""
-        self._missing.append(f"{source.name}: {name}" if source.name != name else name)
         self.of_images.leave_out(str(source), f"no image {name!r} in the folder")
 
     @property
     def images(self) -> Mapping[Path, Annotated]:
         """By path."""
         return self._images
-
-    @property
-    def missing(self) -> Sequence[str]:
-        """Images that are not there, with the files that name them."""
-        return self._missing
 
     @property
     def objects(self) -> int:

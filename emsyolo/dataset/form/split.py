@@ -34,7 +34,7 @@ def divided(images: Sequence[Annotated], val_share: float, seed: int) -> Divisio
 
     Args:
         images: all of them.
-        val_share: of the images, where they are divided here; between 0 and 1.
+        val_share: of the images, where they are divided here; 1 leaves none to train on.
         seed: of that.
 
     Raises:
@@ -58,8 +58,10 @@ def divided(images: Sequence[Annotated], val_share: float, seed: int) -> Divisio
 
 
 def _by_name(images: Sequence[Annotated], val_share: float, seed: int) -> Division:
-    if not 0 < val_share < 1:
-        raise ValueError(f"dataset.val_share={val_share}: expected a share of the images, above 0 and below 1")
+    if not 0 < val_share <= 1:
+        raise ValueError(f"dataset.val_share={val_share}: expected a share of the images, above 0, 1 at most")
+    if val_share == 1:
+        return Division([], list(images), f"all {len(images)} images to validate on (dataset.val_share=1)")
     if len(images) < 2:
         raise ValueError(f"{images[0].path}: the only image with annotations; expected two, one of them to validate on")
     # By its own name only: other images do not move it.

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from emsyolo.dataset.form.reading import Annotated, Object, Reading, Settings
 from emsyolo.dataset.form.tree import Tree
-from emsyolo.dataset.form.words import split_of, split_word
 from emsyolo.dataset.pixels import SUFFIXES
 from emsyolo.dataset.values import class_name, number
 from emsyolo.text import read_text
@@ -126,7 +125,6 @@ def _numbered(rows: list[tuple[int, list[str]]]) -> dict[str, int]:
 
 
 def _enter(table: Table, file: Path, tree: Tree, reading: Reading) -> None:
-    of_file = split_word(file.stem) or split_of(tree.folders(file))
     for name, rows in _by_image(table).items():
         image = tree.find(name, file)
         if image is None:
@@ -140,9 +138,8 @@ def _enter(table: Table, file: Path, tree: Tree, reading: Reading) -> None:
                 reading.ledger.leave_out(f"{file}, line {line}", str(error))
         sides = [table.field(rows[0][1], side) for side in ("height", "width")]
         height, width = (int(float(side)) if re.fullmatch(r"\d{1,9}(\.0*)?", side) else 0 for side in sides)
-        split = of_file or split_of(tree.folders(image))
         size_hw = (height, width) if min(height, width) > 0 else None
-        reading.add(Annotated(image, file, tuple(objects), size_hw, frozenset({split} if split else ())))
+        reading.add(Annotated(image, file, tuple(objects), size_hw, tree.splits(file, image, word=file.stem)))
 
 
 def _by_image(table: Table) -> dict[str, list[tuple[int, list[str]]]]:

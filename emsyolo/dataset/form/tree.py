@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from emsyolo.dataset.form.words import split_word
+from emsyolo.dataset.form.words import split_of, split_word
 from emsyolo.dataset.pixels import SUFFIXES
 from emsyolo.text import shortlist
 
@@ -96,6 +96,11 @@ class Tree:
     def folders(self, path: Path) -> tuple[str, ...]:
         """The folders in which a file lies, below the root."""
         return path.relative_to(self.root).parts[:-1] if path.is_relative_to(self.root) else path.parts[:-1]
+
+    def splits(self, *paths: Path, word: str = "") -> frozenset[str]:
+        """The split that a word says, else the folders of the first of some files that do; empty if none."""
+        said = (split_word(word), *(split_of(self.folders(path)) for path in paths))
+        return frozenset([split for split in said if split][:1])
 
     def names(self, paths: Sequence[Path]) -> str:
         """What a message calls several files: themselves, or folder and suffix."""

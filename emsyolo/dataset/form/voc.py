@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from emsyolo.dataset.form.reading import Annotated, Reading, Settings
 from emsyolo.dataset.form.tree import Tree
-from emsyolo.dataset.form.words import split_of
 from emsyolo.dataset.voc import OTHER, read_xml
 
 
@@ -31,7 +30,5 @@ def read(tree: Tree, settings: Settings) -> Reading:
             continue
         for reason in found.odd:
             reading.ledger.leave_out(str(xml), reason)
-        split = split_of(tree.folders(xml)) or split_of(tree.folders(image))
-        splits = frozenset({split} if split else ())
-        reading.add(Annotated(image, xml, tuple(found.objects), found.size_hw, splits))
+        reading.add(Annotated(image, xml, tuple(found.objects), found.size_hw, tree.splits(xml, image)))
     return reading

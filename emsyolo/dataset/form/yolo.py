@@ -10,7 +10,7 @@ from pathlib import Path
 from emsyolo.dataset.data_yaml import FILES, DataYaml, read_yaml
 from emsyolo.dataset.form.reading import Annotated, Object, Reading, Settings
 from emsyolo.dataset.form.tree import Tree, folded
-from emsyolo.dataset.form.words import SPLITS, split_of
+from emsyolo.dataset.form.words import SPLITS
 from emsyolo.dataset.values import class_name, shown
 from emsyolo.dataset.yolo_txt import NO_LABELS, LabelFinder, images_of, read_labels
 from emsyolo.text import read_text, shortlist
@@ -45,7 +45,7 @@ def read(tree: Tree, settings: Settings) -> Reading:
     labels: dict[Path, Path | None] = {}
     if placed is None:
         labels = _labelled(tree, finder)
-        placed = {image: _splits(tree, image) for image in labels}
+        placed = {image: tree.splits(image) for image in labels}
     else:
         labels = {image: finder.find(image) for image in placed}
     names = given.class_names if given is not None else _names(tree, settings.encoding)
@@ -53,11 +53,6 @@ def read(tree: Tree, settings: Settings) -> Reading:
     reading.looked_in = finder.looked_in
     _leave_out_orphans(tree, labels, reading)
     return reading
-
-
-def _splits(tree: Tree, image: Path) -> frozenset[str]:
-    split = split_of(tree.folders(image))
-    return frozenset({split} if split else ())
 
 
 def _data_yaml(tree: Tree, encoding: str | None) -> DataYaml | None:

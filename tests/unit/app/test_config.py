@@ -91,6 +91,21 @@ def test_what_was_typed_is_laid_over_a_checkpoint() -> None:
     assert again == with_checkpoint(asked("evaluate", "checkpoint=a.ckpt"), weights)
 
 
+def test_a_checkpoint_of_a_folder_decides_which_of_its_images_are_validated_on() -> None:
+    weights = saved(
+        "dataset=auto", "dataset.root=/a/b", "dataset.size_hw=[64,96]", "dataset.split_seed=5", "dataset.format=csv",
+        "dataset.name=b",
+    )  # fmt: skip
+
+    def division(*typed: str) -> tuple[object, ...]:
+        dataset = with_checkpoint(asked("evaluate", "checkpoint=a.ckpt", "dataset=auto", *typed), weights).dataset
+        return dataset.split_seed, dataset.format, dataset.size_hw
+
+    assert division("dataset.root=/a/b") == (5, "csv", [64, 96])
+    assert division("dataset.root=/a/b", "dataset.split_seed=2") == (2, "csv", [64, 96])
+    assert division("dataset.root=/a/c") == (0, None, [64, 96])
+
+
 def test_a_protocol_comes_with_its_checkpoint() -> None:
     weights = saved("dataset=gen1_dvs", "protocol=rvt", "T=3")
     cfg = with_checkpoint(asked("evaluate", "checkpoint=a.ckpt"), weights)

@@ -13,6 +13,7 @@ from PIL import Image
 from emsyolo.types import Sample, Targets
 
 Picture = Callable[..., Path]
+Photos = Callable[..., None]
 MakeSample = Callable[..., Sample]
 
 
@@ -24,6 +25,30 @@ def picture() -> Picture:
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def photos(tmp_path: Path, picture: Picture) -> Photos:
+    """Writes images of 30 x 40 px (height x width), by their paths in the data set's folder, `tmp_path / "my set"`."""
+
+    def write(*names: str) -> None:
+        for name in names:
+            picture(tmp_path / "my set" / name)
+
+    return write
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Writes a text file, by its path in that folder."""
+
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / "my set" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
         return path
 
     return write

@@ -8,7 +8,7 @@ import torch
 
 from emsyolo.dataset.augment import HSV, Affine, Flip
 from emsyolo.dataset.collate import collate
-from emsyolo.dataset.datamodule import Augmented, DataModule
+from emsyolo.dataset.datamodule import Augmented, DataModule, usual_size
 from emsyolo.dataset.images import ImageDataset, Record, plain_record
 from emsyolo.dataset.mosaic import Mosaic
 from emsyolo.dataset.sampling import EpochSampler
@@ -203,3 +203,18 @@ def test_a_size_that_is_no_multiple_of_the_stride_is_refused(size: list[int], ne
 def test_batch_sizes_below_one_are_refused() -> None:
     with pytest.raises(ValueError, match=r"dataset\.eval_batch_size=0: expected at least 1"):
         module(eval_batch_size=0)
+
+
+@pytest.mark.parametrize(
+    ("sizes_hw", "usual"),
+    [
+        ([(3024, 4032)], (256, 320)),  # 240 px is as far from 224 as from 256
+        ([(640, 480), (640, 480), (200, 2000)], (320, 256)),
+        ([(427, 640), (640, 427)], (320, 320)),
+        ([(50, 50)], (320, 320)),
+        ([(10, 1000)], (32, 320)),
+        ([(1080, 1920)], (192, 320)),
+    ],
+)
+def test_the_usual_size_has_the_shape_of_the_images(sizes_hw: list[tuple[int, int]], usual: tuple[int, int]) -> None:
+    assert usual_size(sizes_hw) == usual

@@ -118,9 +118,11 @@ def newest_run(runs_dir: Path, dataset: str | None, model: str | None, file: str
     found = list(runs_dir.glob(pattern))
     if not found:
         chosen = "".join(f" {key}={value}" for key, value in (("dataset", dataset), ("model", model)) if value)
+        # What an experiment or a folder is called is no option.
+        option = dataset is None or (conf_dir() / "dataset" / f"{dataset}.yaml").is_file()
         raise FileNotFoundError(
-            f"no run{f' with{chosen}' if chosen else ''} under {runs_dir}/: looked for {pattern}; train one "
-            f"(python train.py{chosen}) or give checkpoint=PATH"
+            f"no run{f' with{chosen}' if chosen else ''} under {runs_dir}/: looked for {pattern}; train one"
+            f"{f' (python train.py{chosen})' if option else ''} or give checkpoint=PATH"
         )
     return max(found, key=lambda path: path.stat().st_mtime)
 

@@ -82,12 +82,13 @@ def _declared(given: DataYaml, encoding: str | None, reading: Reading) -> Placed
     for split in SPLITS:
         try:
             sources = given.sources(split)
-        except (ValueError, FileNotFoundError) as error:
-            if given.settings.get(split):
-                reading.remarks.append(f"{given.file.name}: {split} is not here ({shown(given.settings[split])})")
-                if not isinstance(error, FileNotFoundError):
-                    raise
+        except FileNotFoundError:
+            reading.remarks.append(f"what {given.file.name} names as {split} is not here")
             continue
+        except ValueError:
+            if given.settings.get(split):
+                raise
+            continue  # not named
         for source in sources:
             for image in images_of(source, given, encoding):
                 if image.is_file():

@@ -1,0 +1,41 @@
+"""Running statistics of normalisations, measured anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@torch.no_grad()
+def measure_statistics(network: nn.Module, batches: Iterable[Tensor]) -> int:
+    """Set the running statistics of every normalisation that is trained to those of some batches.
+
+    They become the mean over the batches, each of which counts as much as another, as `torch.optim.swa_utils.update_bn`
+    does; weights stay as they are. Normalisations that are frozen (in evaluation mode in a network that trains) keep
+    theirs. For weights that come from another network, whose maps have another size, or an average of weights.
+
+    Args:
+        network: on its device; is left in the mode that it was in.
+        batches: what it is called with, one after the other.
+
+    Returns:
+        How many normalisations were measured; 0 where there is no batch.
+    """
+    mode = network.training
+    network.train()
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.training]
+    before = [norm.momentum for norm in norms]
+    seen = 0
+    try:
+        for seen, batch in enumerate(batches, 1):
+            for norm in norms:
+                norm.momentum = 1 / seen  # of the first batch all, of the second half: their mean
+            network(batch)
+    finally:
+        for norm, momentum in zip(norms, before, strict=True):
+            norm.momentum = momentum
+        network.train(mode)
+    return len(norms) if seen else 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import count
 from pathlib import Path
 
+TWIN = "twin"  # of a run that trains a twin first: what lies in this folder is the twin's
+
 
 def new_folder(parent: Path, stem: str) -> Path:
     """Make `parent/stem`, or `stem_2`, `stem_3`, ... where another task, perhaps of the same second, has made that."""
@@ -17,3 +19,9 @@ def new_folder(parent: Path, stem: str) -> Path:
             continue
         return folder
     raise AssertionError("count() has no end")
+
+
+def run_of(checkpoint: Path) -> Path:
+    """The folder of the run that wrote a checkpoint, `RUN/checkpoints/FILE`; of a twin's, that of the whole run."""
+    folder = checkpoint.parents[1]
+    return folder.parent if folder.name == TWIN else folder

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+T = TypeVar("T")
 
 
 @torch.no_grad()
-def measure_statistics(network: nn.Module, batches: Iterable[Tensor]) -> int:
+def measure_statistics(network: nn.Module, batches: Iterable[T], run: Callable[[T], Any] | None = None) -> int:
     """Set the running statistics of every normalisation that is trained to those of some batches.
 
     They become the mean over the batches, each of which counts as much as another, as `torch.optim.swa_utils.update_bn`
@@ -20,6 +23,7 @@ def measure_statistics(network: nn.Module, batches: Iterable[Tensor]) -> int:
     Args:
         network: on its device; is left in the mode that it was in.
         batches: what it is called with, one after the other.
+        run: calls the network with a batch; None: `network(batch)`.
 
     Returns:
         How many normalisations were measured; 0 where there is no batch.
@@ -33,7 +37,7 @@ def measure_statistics(network: nn.Module, batches: Iterable[Tensor]) -> int:
         for seen, batch in enumerate(batches, 1):
             for norm in norms:
                 norm.momentum = 1 / seen  # of the first batch all, of the second half: their mean
-            network(batch)
+            (run or network)(batch)
     finally:
         for norm, momentum in zip(norms, before, strict=True):
             norm.momentum = momentum

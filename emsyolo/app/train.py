@@ -98,7 +98,7 @@ def _train(
     if cfg.teacher is not None and data.sequence is not None:
         raise ValueError(f"teacher={cfg.teacher} and dataset.sequence: expected one of them; a teacher sees windows")
     if start is not None:
-        _start_from(module.detector, cfg, data, start)
+        _start_from(module, cfg, data, start)
     if first:
         _announce(cfg, data, module, out)
 
@@ -153,8 +153,12 @@ def _module(cfg: DictConfig, class_names: Sequence[str]) -> DetectionModule:
     return DetectionModule(detector, instantiate(cfg.loss), instantiate(cfg.optimizer, _convert_="all"), teacher)
 
 
-def _start_from(detector: Detector, cfg: DictConfig, data: DataModule, weights: Weights) -> None:
-    """Fill in what `weights=` names, and say what of it fits."""
+def _start_from(module: DetectionModule, cfg: DictConfig, data: DataModule, weights: Weights) -> None:
+    """Fill in what `weights=` names, and say what of it fits.
+
+    Running statistics are measured anew: those of a twin, of other data or of another T are far from this network's.
+    """
+    detector = module.detector
     thresholds = [threshold(one) for one in (cfg, saved_config(weights))]
     done = transfer(detector, weights, data.class_names, scale=thresholds[0] / thresholds[1])
     log.info(
@@ -166,7 +170,7 @@ def _start_from(detector: Detector, cfg: DictConfig, data: DataModule, weights: 
         log.info("weights: new, since the file does not have them: %s", ", ".join(done.added))
     if SCALES in done.added:
         fit_scales(detector, calibration_frames(data, SCALE_IMAGES, device_of(detector)))
-    measured = measure_statistics(detector, calibration_frames(data, STATISTICS_IMAGES, device_of(detector)))
+    measured = measure_statistics(detector, data.first_batches(STATISTICS_IMAGES), module.maps)
     if measured:
         log.info("weights: running statistics of %d normalisations measured on training images", measured)
     if done.scale != 1:

@@ -16,8 +16,8 @@ from emsyolo.app.twin import TWIN_OF, check_twin, twin_config
 from emsyolo.weights.checkpoint import read_weights
 
 SMALL = [
-    "model=ems_small", "dataset.limit=4", "dataset.batch_size=2", "dataset.size_hw=[64,96]", "dataset.num_workers=0",
-    "model.width=0.125", "model.depth=10", "trainer.max_epochs=2", "optimizer.warmup_epochs=0",
+    "model=ems_small", "dataset.limit=2", "dataset.batch_size=2", "dataset.size_hw=[64,64]", "dataset.num_workers=0",
+    "model.width=0.125", "model.depth=10", "trainer.max_epochs=1", "optimizer.warmup_epochs=0",
 ]  # fmt: skip
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from glob import glob
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from emsyolo.report.results import coco_results
 from emsyolo.types import Sample, Targets
 from emsyolo.weights.checkpoint import Weights
 
+LOOKED_AT = 8  # pictures, to choose a detector of the zoo by
 log = logging.getLogger(__name__)
 ALONG_TIME = {**dict.fromkeys(RECORDINGS, predict_stream), **dict.fromkeys(VIDEOS, predict_video)}
 
@@ -162,11 +164,11 @@ def _check_source(weights: Weights, source: Path) -> None:
         )
 
 
-def _first_of(source: Path, paths: list[Path]) -> Callable[[], Sample] | None:
-    """What reads the first picture of a source; None: a recording of events."""
+def _first_of(source: Path, paths: list[Path]) -> Callable[[], Iterable[Sample]] | None:
+    """What reads the first pictures of a source; None: a recording of events."""
     if paths:
-        return lambda: next(samples_of(paths))
-    return (lambda: first_frame(source)) if source.suffix.lower() in VIDEOS else None
+        return lambda: islice(samples_of(paths), LOOKED_AT)
+    return (lambda: [first_frame(source)]) if source.suffix.lower() in VIDEOS else None
 
 
 def _write_picture(path: Path, image: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Running statistics of normalisations, measured anew."""
+"""Running statistics of normalisations: measured anew, and compared with those of other maps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 T = TypeVar("T")
@@ -43,3 +43,35 @@ def measure_statistics(network: nn.Module, batches: Iterable[T], run: Callable[[
             norm.momentum = momentum
         network.train(mode)
     return len(norms) if seen else 0
+
+
+@torch.no_grad()
+def strangeness(network: nn.Module, batch: Any) -> float:
+    """How far maps of a batch are from those that a network was trained on, >= 0: 0 where all statistics are the same.
+
+    At every normalisation and channel it is ln(1 + KL) of the normal distribution with the mean and variance of the
+    batch from that with the running ones; of those, the mean over the channels, then over the normalisations.
+
+    Args:
+        network: in evaluation mode, its normalisations not folded.
+        batch: what it is called with.
+    """
+    found: list[float] = []
+
+    def look(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+        assert isinstance(norm, _BatchNorm)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        var, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
+        ratio = (var + norm.eps) / (norm.running_var + norm.eps)
+        shift = (mean - norm.running_mean).square() / (norm.running_var + norm.eps)
+        found.append(torch.log1p((ratio + shift - 1 - ratio.log()).clamp(min=0) / 2).mean().item())
+
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(look) for norm in norms]
+    try:
+        network(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sum(found) / max(1, len(found))

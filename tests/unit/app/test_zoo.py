@@ -86,7 +86,7 @@ def test_pictures_are_looked_at_without_any_training(tmp_path: Path, caplog: pyt
     with caplog.at_level(logging.INFO):
         call("predict", *typed)
     (line,) = [record.getMessage() for record in caplog.records if "no checkpoint typed" in record.getMessage()]
-    assert "took zoo:digits, which of the zoo is surest of scene.png; it knows 0, 1, 2" in line
+    assert "took zoo:digits, which of the zoo fits these pictures best; it knows 0, 1, 2" in line
     assert "checkpoint=zoo:" in line
     assert json.loads((tmp_path / "out" / "predictions.json").read_text())["annotations"]
     with pytest.raises(FileNotFoundError, match="no run with model=ems_small"):

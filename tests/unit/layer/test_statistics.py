@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
-from emsyolo.layer.statistics import measure_statistics
+from emsyolo.layer.statistics import measure_statistics, strangeness
 from emsyolo.layer.tdbn import TdBN
 
 
@@ -38,3 +40,11 @@ def test_no_batch_changes_nothing() -> None:
     norm = nn.BatchNorm2d(1)
     assert measure_statistics(norm, []) == 0
     assert norm.running_mean.item() == 0
+
+
+def test_strangeness_is_nothing_for_the_statistics_of_the_training() -> None:
+    norm = nn.BatchNorm2d(1, eps=0.0).eval()
+    assert strangeness(nn.Sequential(norm), torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1)) == 0
+    found = strangeness(nn.Sequential(norm), torch.tensor([0.0, 4.0]).view(2, 1, 1, 1))  # mean 2, variance 4
+    assert abs(found - math.log1p((4 + 4 - 1 - math.log(4)) / 2)) < 1e-6
+    assert not norm._forward_pre_hooks

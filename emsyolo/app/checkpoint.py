@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,10 +14,16 @@ from emsyolo.convert.converter import Conversion, converted_like
 from emsyolo.model.detector import Detector
 from emsyolo.weights import BEST
 from emsyolo.weights.checkpoint import Weights, load_weights, read_weights
+from emsyolo.weights.zoo import checkpoint_path
 
 
-def find_checkpoint(asked: Asked) -> Weights:
-    """What `checkpoint=` names (ours, or darknet's `.weights`), or the best of the newest run that fits.
+def find_checkpoint(asked: Asked, otherwise: Callable[[], str] | None = None) -> Weights:
+    """What `checkpoint=` names (see `weights_in`), or the best of the newest run that fits.
+
+    Args:
+        asked: of a task.
+        otherwise: names a checkpoint where there is no run and neither data set nor model was typed; `checkpoint` of
+            the task's config is that from then on.
 
     Raises:
         FileNotFoundError: there is none.
@@ -25,17 +32,23 @@ def find_checkpoint(asked: Asked) -> Weights:
     cfg = asked.cfg
     if cfg.checkpoint is None:
         dataset = cfg.dataset.name if asked.choice("dataset") or asked.names("dataset.name") else None
-        return read_weights(newest_run(Path(cfg.runs_dir), dataset, asked.choice("model"), BEST))
-    return weights_in(Path(cfg.checkpoint))
+        try:
+            return read_weights(newest_run(Path(cfg.runs_dir), dataset, asked.choice("model"), BEST))
+        except FileNotFoundError:
+            if otherwise is None or dataset is not None or asked.names("model"):
+                raise
+            cfg.checkpoint = otherwise()
+    return weights_in(cfg.checkpoint)
 
 
-def weights_in(path: Path) -> Weights:
-    """The weights in a file: ours, or darknet's `.weights`.
+def weights_in(named: str | Path) -> Weights:
+    """The weights of a checkpoint: a file of ours, darknet's `.weights`, or `zoo:NAME`.
 
     Raises:
         FileNotFoundError: it, or what must lie beside it, is not there.
         ValueError: a file that is no checkpoint.
     """
+    path = checkpoint_path(named)
     return darknet_checkpoint(path) if path.suffix == ".weights" else read_weights(path)
 
 

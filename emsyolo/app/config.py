@@ -22,7 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from emsyolo.app.folder import folder_name, new_folder
+from emsyolo.app.folder import folder_name, new_folder, run_of
 from emsyolo.app.trusted import check_trusted
 from emsyolo.process import process_rank
 from emsyolo.weights import LAST
@@ -171,14 +171,18 @@ def _raw(cfg: DictConfig, path: str) -> Any:
     return value
 
 
-def saved_config(weights: Weights) -> DictConfig:
+def saved_config(weights: Weights, key: str = "config") -> DictConfig:
     """The config of the training that made the weights, not resolved.
+
+    Args:
+        weights: see above.
+        key: of what is stored with them; another names the config of another training.
 
     Raises:
         ValueError: it would call something that this project's own configs do not.
     """
-    check_trusted(weights.config["config"], weights.path, conf_dir())
-    return OmegaConf.create(weights.config["config"])
+    check_trusted(weights.config[key], weights.path, conf_dir())
+    return OmegaConf.create(weights.config[key])
 
 
 def with_checkpoint(asked: Asked, weights: Weights, keys: Sequence[str] = FROM_CHECKPOINT) -> DictConfig:
@@ -247,7 +251,7 @@ def run_folder(runs_dir: str, resume: str | None, dataset: str, model: str, now:
     if resume is None:
         return _made(runs_dir, dataset, model, now)
     try:
-        return str(resumed_checkpoint(Path(runs_dir), resume, dataset, model).parents[1])
+        return str(run_of(resumed_checkpoint(Path(runs_dir), resume, dataset, model)))
     except FileNotFoundError:  # said by the task itself, in one line
         return _made(runs_dir, dataset, model, now)
 

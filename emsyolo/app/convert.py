@@ -19,7 +19,7 @@ from emsyolo.io import written_whole
 from emsyolo.model.detector import Detector
 from emsyolo.report.by_time import error_bars
 from emsyolo.report.table import errors_table, show
-from emsyolo.weights.checkpoint import Weights, save_weights
+from emsyolo.weights.checkpoint import MEASURED, Weights, save_weights
 
 
 def converted(ann: Detector, data: DataModule, settings: Conversion, T: int) -> tuple[Detector, list[Tensor]]:
@@ -64,7 +64,8 @@ def conversion_config(weights: Weights, settings: Conversion, T: int) -> dict[st
     config.T = T
     config.convert = {}  # it is done
     plain = OmegaConf.to_container(config, resolve=False)
-    return {**weights.config, "config": plain, "conversion": asdict(replace(settings, T=T))}
+    about = {key: value for key, value in weights.config.items() if key != MEASURED}  # of the ANN
+    return {**about, "config": plain, "conversion": asdict(replace(settings, T=T))}
 
 
 def error_report(spiking: Detector, ann: Detector, frames: Tensor, out: Path) -> list[dict[str, Any]]:

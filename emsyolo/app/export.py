@@ -21,7 +21,8 @@ from emsyolo.deploy.export import Export, agreement
 from emsyolo.deploy.unroll import unrolled
 from emsyolo.model.detector import Detector
 from emsyolo.report.card import model_card
-from emsyolo.weights.checkpoint import Weights
+from emsyolo.weights.checkpoint import MEASURED, Weights
+from emsyolo.weights.zoo import beside
 
 log = logging.getLogger(__name__)
 IMAGES = 4  # on which an exported graph is compared
@@ -48,7 +49,7 @@ def export(asked: Asked) -> None:
         if not form.needs_frames:
             raise ValueError("unroll=true: weights are stored as they were trained; expected format=onnx or nir")
         detector = unrolled(detector)
-    out = Path(cfg.out or weights.path.with_suffix(""))
+    out = Path(cfg.out or beside(weights.path))
     if out.suffix != form.suffix:
         out = out.with_name(f"{out.name}{form.suffix}")
     about = {
@@ -71,7 +72,7 @@ def export(asked: Asked) -> None:
 def _card(out: Path, weights: Weights) -> None:
     """Write the model card, with the figures that the training measured where its folder is here."""
     measured = weights.path.resolve().parents[1] / "metrics.json"
-    metrics = json.loads(measured.read_text(encoding="utf-8")) if measured.is_file() else None
+    metrics = json.loads(measured.read_text(encoding="utf-8")) if measured.is_file() else weights.config.get(MEASURED)
     about = {**weights.config, "config": resolved(saved_config(weights))}
     log.info("written: %s", model_card(out, about, metrics, weights.path))
 

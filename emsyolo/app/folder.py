@@ -7,6 +7,7 @@ import re
 from itertools import count
 from pathlib import Path
 
+TWIN = "twin"  # of a run that trains a twin first: what lies in this folder is the twin's
 UNUSUAL = re.compile(r"[^\w.+-]+")  # in names that stand in paths, patterns and commands
 
 
@@ -31,3 +32,9 @@ def new_folder(parent: Path, stem: str) -> Path:
             continue
         return folder
     raise AssertionError("count() has no end")
+
+
+def run_of(checkpoint: Path) -> Path:
+    """The folder of the run that wrote a checkpoint, `RUN/checkpoints/FILE`; of a twin's, that of the whole run."""
+    folder = checkpoint.parents[1]
+    return folder.parent if folder.name == TWIN else folder

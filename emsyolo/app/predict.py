@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from glob import glob
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ from torchvision.io import write_png
 from emsyolo.app.build import fit_of
 from emsyolo.app.checkpoint import find_checkpoint, trained_detector
 from emsyolo.app.config import Asked, saved_config, with_checkpoint
+from emsyolo.app.fitting import fitting
 from emsyolo.app.folder import new_folder
 from emsyolo.app.found import detect, write_predictions
 from emsyolo.app.stream import predict_stream
 from emsyolo.app.video import SUFFIXES as VIDEOS
-from emsyolo.app.video import predict_video
+from emsyolo.app.video import first_frame, predict_video
 from emsyolo.bar import bar
 from emsyolo.dataset.event.recording import SUFFIXES as RECORDINGS
 from emsyolo.dataset.pixels import SUFFIXES, read_image
@@ -35,6 +37,7 @@ from emsyolo.report.results import coco_results
 from emsyolo.types import Sample, Targets
 from emsyolo.weights.checkpoint import Weights
 
+LOOKED_AT = 8  # pictures, to choose a detector of the zoo by
 log = logging.getLogger(__name__)
 ALONG_TIME = {**dict.fromkeys(RECORDINGS, predict_stream), **dict.fromkeys(VIDEOS, predict_video)}
 
@@ -114,7 +117,7 @@ def predict(asked: Asked) -> None:
     source = sources[0]
     along_time = ALONG_TIME.get(source.suffix.lower()) if len(sources) == 1 else None
     paths = [] if along_time else list(dict.fromkeys(path for source in sources for path in image_paths(source)))
-    weights = find_checkpoint(asked)
+    weights = find_checkpoint(asked, lambda: fitting(cfg, Path(cfg.runs_dir), _first_of(source, paths)))
     cfg = with_checkpoint(asked, weights)
     _check_source(weights, source)
     class_names = weights.config["class_names"]
@@ -159,6 +162,13 @@ def _check_source(weights: Weights, source: Path) -> None:
             f"source={source}: the checkpoint {weights.path} was trained on {known}; expected {wanted}, or another "
             "checkpoint=PATH"
         )
+
+
+def _first_of(source: Path, paths: list[Path]) -> Callable[[], Iterable[Sample]] | None:
+    """What reads the first pictures of a source; None: a recording of events."""
+    if paths:
+        return lambda: islice(samples_of(paths), LOOKED_AT)
+    return (lambda: [first_frame(source)]) if source.suffix.lower() in VIDEOS else None
 
 
 def _write_picture(path: Path, image: Tensor) -> None:

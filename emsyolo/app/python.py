@@ -61,11 +61,11 @@ def load_detector(checkpoint: str | Path) -> tuple[Detector, list[str]]:
     """A trained detector, in evaluation mode on the CPU, and the names of its classes.
 
     Args:
-        checkpoint: a `.ckpt` or `.safetensors`, or darknet's `.weights`.
+        checkpoint: a `.ckpt` or `.safetensors`, darknet's `.weights`, or `zoo:NAME`.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is cut off, or is not one of emsyolo's.
     """
-    weights = weights_in(Path(checkpoint))
+    weights = weights_in(checkpoint)
     return trained_detector(saved_config(weights), weights).eval(), list(weights.config["class_names"])

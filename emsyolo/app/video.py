@@ -33,10 +33,7 @@ def predict_video(cfg: DictConfig, detector: Detector, class_names: list[str], s
         FileNotFoundError: no such file.
         ValueError: not a video, a detector of events, an `out` that is the video's own folder, or no PyAV.
     """
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise ValueError(f"source={source} is a video; reading it needs PyAV: pip install 'emsyolo[video]'") from error
+    av = _av(source)
     if "representation" in cfg.dataset:
         raise ValueError(f"source={source} is a video, but the checkpoint was trained on events")
     if not source.is_file():
@@ -77,6 +74,33 @@ def predict_video(cfg: DictConfig, detector: Detector, class_names: list[str], s
     log.info(
         "%d boxes on %d frames, %.1f images/s; written: %s", len(annotations), len(images), len(images) / busy, out
     )
+
+
+def _av(source: Path) -> Any:
+    """PyAV, or in words that it is not there."""
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise ValueError(f"source={source} is a video; reading it needs PyAV: pip install 'emsyolo[video]'") from error
+    return av
+
+
+def first_frame(source: Path) -> Sample:
+    """The first frame of a video, without truth.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a video, or no PyAV.
+    """
+    av = _av(source)
+    if not source.is_file():
+        raise FileNotFoundError(f"source={source}: no such file")
+    try:
+        with av.open(str(source)) as video:
+            pixels = upright(next(video.decode(video=0)))
+    except (av.FFmpegError, StopIteration, IndexError) as error:
+        raise ValueError(f"source={source} cannot be read as a video ({error or 'no frame in it'})") from error
+    return Sample(pixels[None], Targets.none(), 0, source.name, (pixels.shape[1], pixels.shape[2]))
 
 
 def upright(frame: Any) -> Tensor:

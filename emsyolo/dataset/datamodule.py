@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property, partial
 from math import exp, log
@@ -18,7 +19,7 @@ from emsyolo.dataset.event.dataset import EventDataset
 from emsyolo.dataset.images import ImageDataset
 from emsyolo.dataset.sampling import EpochSampler, Key, mixed_seed
 from emsyolo.dataset.sequence import Clips, Streams, StreamSampler
-from emsyolo.types import Sample
+from emsyolo.types import Batch, Sample
 
 
 class Augmented(Dataset[Sample]):
@@ -207,6 +208,17 @@ class DataModule:
             self._recordings("warm_up_steps", list(self.lead))
         data = Augmented(self.train, (*self.augment, self.fit), self.seed, closes_at, self.lead)
         return self._loader(data, sampler, self.batch_size, drop_last=len(sampler) > self.batch_size)
+
+    def first_batches(self, images: int) -> list[Batch]:
+        """The first training batches, augmented as they are trained on, that together have so many images."""
+        quiet = copy.copy(self)
+        quiet.num_workers, quiet.pin_memory = 0, False
+        found: list[Batch] = []
+        for batch in quiet.train_loader():
+            found.append(batch)
+            if sum(map(len, found)) >= images:
+                break
+        return found
 
     def val_loader(self, rank: int = 0, world_size: int = 1, lead: int = 0) -> DataLoader:
         """Validation batches in order, brought to size and otherwise as they are, each led up to by `lead` frames."""

@@ -16,14 +16,20 @@ from emsyolo.weights.checkpoint import save_weights
 
 @dataclass(frozen=True)
 class Safetensors:
-    """`format=safetensors`."""
+    """`format=safetensors`.
+
+    Args:
+        bits: of a weight in the file: 32, 16 or 8 (see `emsyolo.weights.bits.packed`).
+    """
+
+    bits: int = 32
 
     suffix: ClassVar[str] = ".safetensors"
     needs_frames: ClassVar[bool] = False
 
     def write(self, detector: Detector, frames: Tensor, path: Path, about: Mapping[str, Any]) -> list[Path]:
         """See `emsyolo.deploy.export.Export`."""
-        save_weights(path, detector, about["config"])
+        save_weights(path, detector, about["config"], self.bits)
         return [path]
 
     def run(self, paths: list[Path], detector: Detector, frames: Tensor) -> dict[Path, Candidates]:

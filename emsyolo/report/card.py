@@ -26,7 +26,8 @@ def model_card(
 
     Args:
         weights: the file.
-        about: what is stored with the weights: `config` of the training, resolved; `class_names`, `model`.
+        about: what is stored with the weights: `config` of the training, resolved; `class_names`, `model`;
+            `checkpoint`, what to type for it, where that is not the file's name.
         metrics: of `metrics.json`, measured with these weights; None: not measured.
         source: the weights that the file was exported from; None: it is the weights.
 
@@ -39,7 +40,7 @@ def model_card(
         f"A spiking object detector in `{weights.name}`, trained with emsyolo."
         if _spikes(cfg)
         else f"An object detector without spikes in `{weights.name}`, trained with emsyolo.",
-        _code(f"emsyolo predict checkpoint={weights.name} source=IMAGE_OR_FOLDER")
+        _code(f"emsyolo predict checkpoint={about.get('checkpoint', weights.name)} source=IMAGE_OR_FOLDER")
         if source is None
         else f"Exported from `{source.name}`; the figures are of that.",
         "## Data",
@@ -87,7 +88,7 @@ def _recipe(cfg: Mapping[str, Any]) -> list[tuple[str, str]]:
                       f"{optimizer['schedule']}"),
         ("average of the weights", f"decay {trainer['ema_decay']}" if trainer["ema_decay"] is not None else "none"),
         ("augmentation", ", ".join(augment) or "none"),
-        ("started from", str(cfg.get("weights") or "nothing")),
+        ("started from", "its twin with ReLU" if cfg.get("twin") else str(cfg.get("weights") or "nothing")),
         ("teacher", str(cfg.get("teacher") or "none")),
         ("seed", str(cfg["seed"])),
     ]  # fmt: skip

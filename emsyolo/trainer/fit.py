@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from emsyolo.dataset.datamodule import DataModule, order_of
@@ -19,11 +19,12 @@ from emsyolo.device import training_precision
 from emsyolo.evaluator.coco import CocoEvaluator
 from emsyolo.model.postprocess import Postprocess
 from emsyolo.trainer.checkpoint import AtomicCheckpointIO, LastCheckpoint, position
-from emsyolo.trainer.ema import ema_average
+from emsyolo.trainer.ema import Averaging
 from emsyolo.trainer.history import History
 from emsyolo.trainer.module import DetectionModule
 from emsyolo.trainer.progress import Progress
 from emsyolo.trainer.validate import Validate
+from emsyolo.types import Batch
 from emsyolo.weights import BEST, LAST
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ def make_trainer(
     best_by: str = "mAP",
     patience: int | None = None,
     check_val_every_n_epoch: int = 1,
+    batches: Callable[[], Sequence[Batch]] = tuple,
+    phase: str = "",
     **lightning: Any,
 ) -> Trainer:
     """The trainer of a run.
@@ -64,6 +67,9 @@ def make_trainer(
         best_by: the figure of the validation whose best epoch is `best.ckpt`.
         patience: epochs without a better one after which the training ends early; None: it does not.
         check_val_every_n_epoch: how often it is validated; after the last epoch it is in any case.
+        batches: gives the training batches that running statistics of averaged weights are measured on; none: they are
+            averaged as well.
+        phase: before the line of each epoch, for a training that is one of several.
         lightning: whatever `lightning.Trainer` takes: `max_epochs`, `devices`, `strategy`, `precision`, ...
     """
     checkpoints = run_dir / "checkpoints"
@@ -71,10 +77,10 @@ def make_trainer(
         _Hyperparameters(hyperparameters),
         Validate(evaluator, postprocess, carried=carried),
         LearningRateMonitor(logging_interval="step"),
-        Progress(),
+        Progress(phase),
     ]
     if ema_decay is not None:
-        callbacks.insert(0, WeightAveraging(multi_avg_fn=ema_average(ema_decay, ema_steps)))
+        callbacks.insert(0, Averaging(ema_decay, ema_steps, batches))
     if compile:
         callbacks.append(_Compile())
     if patience is not None:

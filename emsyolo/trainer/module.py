@@ -74,7 +74,8 @@ class DetectionModule(lightning.LightningModule):
         """The loss of one batch."""
         self._check_last()
         taught = None if self.teacher is None else self.teacher(batch.frames)
-        parts = self.loss(self._maps(batch), batch.targets, taught)
+        maps = self.maps(batch) if batch.reads is None else self._maps_along(batch)
+        parts = self.loss(maps, batch.targets, taught)
         names = ", ".join(sample.name for sample in batch.samples[:4])
         self._last = Late(parts["loss"]), f"epoch {self.current_epoch}, batch {batch_idx} ({names}, ...)"
         # What is trained on is the batch's sum; shown is the sum of the parts beside it.
@@ -104,12 +105,16 @@ class DetectionModule(lightning.LightningModule):
         """Look at the last loss, too."""
         self._check_last()
 
-    def _maps(self, batch: Batch) -> HeadMaps:
-        """The head maps of one training batch, a row for each sample."""
+    def _maps_along(self, batch: Batch) -> HeadMaps:
+        """The head maps of a batch of clips, which go on from the last one."""
+        maps, after = read_along(self.detector, batch, self._state)
+        self._state = after.detach()
+        return maps
+
+    def maps(self, batch: Batch) -> HeadMaps:
+        """The head maps of one training batch, a row for each sample; of clips, as if all streams began with them."""
         if batch.reads is not None:
-            maps, after = read_along(self.detector, batch, self._state)
-            self._state = after.detach()
-            return maps
+            return read_along(self.detector, batch, None)[0]
         state = warmed_up(self.detector, batch)
         return self.detector(batch.frames) if state is None else self.detector.run(batch.frames, state)[0]
 

@@ -20,12 +20,17 @@ SHOWN = ("train/loss", "val/mAP", "val/mAP50", "val/carried_mAP50")  # after the
 
 
 class Progress(RichProgressBar):
-    """Lightning's rich bar with the loss's parts, the figures of `SHOWN` and images/s, and a log line per epoch."""
+    """Lightning's rich bar with the loss's parts, the figures of `SHOWN` and images/s, and a log line per epoch.
 
-    def __init__(self) -> None:
+    Args:
+        phase: before each line, for a training that is one of several.
+    """
+
+    def __init__(self, phase: str = "") -> None:
         super().__init__(leave=False)
         if not on_screen():
             self.disable()
+        self._phase = phase
         self._started = 0.0
         self._images = 0
         self._training_s = 0.0
@@ -64,7 +69,7 @@ class Progress(RichProgressBar):
         if not trainer.sanity_checking:
             shown = {**_read(trainer, pl_module), "images/s": self.images_per_s()}
             figures = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
-            log.info("epoch %d/%s  %s", trainer.current_epoch + 1, trainer.max_epochs, figures)
+            log.info("%sepoch %d/%s  %s", self._phase, trainer.current_epoch + 1, trainer.max_epochs, figures)
 
 
 def _read(trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:

@@ -14,7 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from emsyolo.io import written_whole
+from emsyolo.weights.bits import packed, unpacked
 
+MEASURED = "measured"  # in a file's config: the figures of metrics.json, of detectors that come with them
 _PREFIX = "detector."  # of the detector's tensors in a Lightning checkpoint
 
 
@@ -43,6 +45,8 @@ class Weights:
 def read_weights(path: Path) -> Weights:
     """The weights in a `.safetensors` file or a Lightning `.ckpt`; neither can run code.
 
+    Weights that are stored in 8 or 16 bits are given in 32.
+
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is cut off, or is not one of emsyolo's.
@@ -53,7 +57,7 @@ def read_weights(path: Path) -> Weights:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 config = json.loads((file.metadata() or {})["emsyolo"])
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                state = unpacked({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         else:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
             config = checkpoint["hyper_parameters"]
@@ -90,13 +94,21 @@ def _check(state: dict[Any, Any], config: Any, path: Path) -> None:
         raise ValueError(f"checkpoint {path}: {problem}; it was not written by emsyolo")
 
 
-def save_weights(path: Path, detector: nn.Module, config: Mapping[str, Any]) -> None:
+def save_weights(path: Path, detector: nn.Module, config: Mapping[str, Any], bits: int = 32) -> None:
     """Write a detector and its config into one safetensors file, completely or not at all.
 
+    Args:
+        path: of the file.
+        detector: see above.
+        config: what rebuilds and explains it; see `Weights`.
+        bits: of a weight: 32, 16 or 8; see `packed`.
+
     Raises:
+        ValueError: another number of bits.
         OSError: the file could not be written; what was there is untouched.
     """
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
+    kept = packed(detector.state_dict(), bits)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in kept.items()}
     with written_whole(path) as temporary:
         save_file(state, temporary, metadata={"emsyolo": json.dumps(dict(config))})
 

@@ -76,7 +76,7 @@ def evaluate(asked: Asked) -> dict[str, Any]:
         passes = Direct(ready, cfg.read_out)
     if cfg.stream and not isinstance(passes, Direct):
         raise ValueError("stream=true: a converted network answers after many steps; expected a directly trained one")
-    drawing = Drawing(cfg.score_threshold, cfg.sheet_images, EXTREMES if cfg.report else 0)
+    drawing = Drawing(cfg.score_threshold, cfg.sheet_images, EXTREMES if cfg.report else 0, cfg.pictures)
     postprocess = instantiate(cfg.postprocess)
     along = Along(passes.detector, data, postprocess) if cfg.stream else None
     metrics = measure(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from emsyolo.app.along import Along
+from emsyolo.app.boxes import Boxes
 from emsyolo.app.passes import ANN, Passes
 from emsyolo.app.sheets import Choice, Drawing, Extremes
 from emsyolo.bar import bar
@@ -110,13 +111,15 @@ def measure(
         was converted from an ANN also `ann`, and `steps_to`, the first T at which 90, 95 and 99 % of the ANN's mAP are
         reached (null: none, or the ANN finds nothing).
     """
-    energy = energy or Energy()
+    energy, drawing = energy or Energy(), drawing or Drawing()
     passes.detector.eval()
-    seen = _looked_at(passes, data, postprocess, drawing or Drawing())
+    seen = _looked_at(passes, data, postprocess, drawing)
     last = passes.times[-1]
+    boxes = Boxes.of(seen.evaluators[last])
     activities = {t: value.report(**energy.prices) for t, value in passes.activities().items()}
     metrics = {
         **seen.evaluators[last].compute(),
+        **boxes.figures(),
         **event_metrics(seen.evaluators[last], data, seen.rates),
         "T": last,
         "latency_steps": passes.latency(last),
@@ -138,7 +141,9 @@ def measure(
     with written_whole(out / "metrics.json") as path:
         path.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     write_layers(out / LAYERS, metrics["layers"])
-    _draw(out, metrics, seen, data, last)
+    if drawing.pictures:
+        _draw(out, metrics, seen, data, last)
+        boxes.draw(out, data.class_names)
     _say(metrics, out)
     log.info("written: %s", out)
     return metrics

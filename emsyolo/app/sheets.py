@@ -11,8 +11,8 @@ from torch import Tensor
 
 from emsyolo.app.passes import ANN
 from emsyolo.evaluator.per_image import image_f1
-from emsyolo.report.boxes import contact_sheet
 from emsyolo.report.events import pictures
+from emsyolo.report.sheet import contact_sheet
 from emsyolo.types import Batch, Detections, Targets
 
 
@@ -24,11 +24,13 @@ class Drawing:
         score_threshold: boxes below it are not drawn.
         sheet_images: on the contact sheet; of a converted network four at most, each at every T.
         extremes: how many of the best and of the worst images have sheets of their own.
+        pictures: False: nothing is drawn.
     """
 
     score_threshold: float = 0.3
     sheet_images: int = 16
     extremes: int = 0
+    pictures: bool = True
 
 
 IMAGES_BY_TIME = 4
@@ -49,7 +51,7 @@ class Choice:
         self._by_time = by_time
         self._drawing = drawing
         self._seen = 0
-        self._rows: list[tuple[Tensor, list[Detections], Targets]] = []
+        self._rows: list[tuple[Tensor, list[Detections], Targets, str]] = []
         self._titles: list[str] = []
 
     def add(self, batch: Batch, found: Mapping[int, Sequence[Detections]]) -> None:
@@ -61,21 +63,23 @@ class Choice:
             if self._seen + i in self._chosen:
                 pages = pictures(batch.frames[:, i])
                 detections = [found[t][i] for t in times] if self._by_time else [found[last][i]] * len(pages)
+                name = batch.samples[i].name
                 for page in pages[-1:] if self._by_time else pages:
-                    self._rows.append((page, detections if self._by_time else detections[:1], batch.targets[i]))
+                    self._rows.append((page, detections if self._by_time else detections[:1], batch.targets[i], name))
         self._seen += len(batch)
 
     def draw(self, out: Path, class_names: Sequence[str]) -> None:
         """Write `detections.png`."""
         contact_sheet(
             out / "detections.png",
-            [page for page, found, _ in self._rows for _ in found],
-            [detections for _, found, _ in self._rows for detections in found],
-            [targets for _, found, targets in self._rows for _ in found],
+            [page for page, found, _, _ in self._rows for _ in found],
+            [detections for _, found, _, _ in self._rows for detections in found],
+            [targets for _, found, targets, _ in self._rows for _ in found],
             class_names,
             score_threshold=self._drawing.score_threshold,
             columns=len(self._titles) or 4,
             titles=self._titles,
+            names=[name if i == 0 else "" for _, found, _, name in self._rows for i in range(len(found))],
         )
 
 
@@ -85,11 +89,11 @@ class Extremes:
 
     Attributes:
         drawing: how many of each; with 0 nothing is kept.
-        ranked: score, place in the set, frames `[T0, C, H, W]`, what was found and the truth; the worst first.
+        ranked: score, place in the set, frames `[T0, C, H, W]`, what was found, truth and name; the worst first.
     """
 
     drawing: Drawing
-    ranked: list[tuple[float, int, Tensor, Detections, Targets]] = field(default_factory=list)
+    ranked: list[tuple[float, int, Tensor, Detections, Targets, str]] = field(default_factory=list)
     seen: int = 0
 
     def add(self, batch: Batch, found: Sequence[Detections]) -> None:
@@ -97,7 +101,8 @@ class Extremes:
         count = self.drawing.extremes
         for i, (one, truth) in enumerate(zip(found, batch.targets, strict=True) if count else ()):
             score = image_f1(one, truth, score_threshold=self.drawing.score_threshold)
-            self.ranked.append((score, self.seen + i, batch.frames[:, i].clone(), one, truth))
+            frames, name = batch.frames[:, i].clone(), batch.samples[i].name
+            self.ranked.append((score, self.seen + i, frames, one, truth, name))
         self.seen += len(batch)
         self.ranked.sort(key=lambda row: row[:2])
         del self.ranked[count : max(count, len(self.ranked) - count)]
@@ -106,10 +111,14 @@ class Extremes:
         """Write `worst.png` and `best.png`, where there are any."""
         count = self.drawing.extremes
         for name, rows in (("worst", self.ranked[:count]), ("best", self.ranked[::-1][:count])):
-            pages = [(page, found, truth) for _, _, frames, found, truth in rows for page in pictures(frames)]
+            pages = [
+                (page, found, truth, f"F1 {score:.2f}  {shown}")
+                for score, _, frames, found, truth, shown in rows
+                for page in pictures(frames)
+            ]
             if pages:
-                images, detections, truths = zip(*pages, strict=True)
+                images, detections, truths, names = zip(*pages, strict=True)
                 contact_sheet(
                     out / f"{name}.png", images, detections, truths, class_names,
-                    score_threshold=self.drawing.score_threshold,
+                    score_threshold=self.drawing.score_threshold, names=names,
                 )  # fmt: skip

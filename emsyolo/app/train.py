@@ -12,6 +12,7 @@ import lightning
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from emsyolo.app.before import draw_data
 from emsyolo.app.build import data_of, detector_of, fit_to_data, plain, resolved, threshold
 from emsyolo.app.checkpoint import fit_to_weights, trained_detector, weights_in
 from emsyolo.app.config import Asked, first_process, overlay, resumed_checkpoint, saved_config
@@ -19,6 +20,7 @@ from emsyolo.app.convert import calibration_frames
 from emsyolo.app.folder import TWIN
 from emsyolo.app.measure import Energy, measure
 from emsyolo.app.passes import Direct
+from emsyolo.app.sheets import Drawing
 from emsyolo.app.twin import TWIN_OF, check_twin, twin_config
 from emsyolo.convert.equalise import fit_scales
 from emsyolo.dataset.datamodule import DataModule
@@ -117,6 +119,8 @@ def _train(
         phase="" if twin_of is None else f"{TWIN}, ",
     )
     _check_processes(asked, trainer.world_size, twin_of is not None)
+    if first and resume is None and cfg.get("pictures", True):
+        draw_data(out, data, epochs=trainer.max_epochs, world_size=trainer.world_size)
     began = time.monotonic()
     fit(trainer, module, data, resume)
     facts["training_s"] = round(time.monotonic() - began, 1)
@@ -225,7 +229,7 @@ def _finish(
     shared = best.with_suffix(".safetensors")
     save_weights(shared, detector, hyperparameters)
     if (out / "metrics.csv").exists():
-        training_curves(out / "training.png", out / "metrics.csv")
+        training_curves(out / "training.png", out / "metrics.csv", f"val/{best_by}")
         found = best_epoch(out / "metrics.csv", f"val/{best_by}")
         if found is not None:
             log.info("epoch %d is best (%s %.4f), written: %s", found[0], best_by, found[1], best)
@@ -236,6 +240,7 @@ def _finish(
         out=out,
         facts={"checkpoint": str(shared), **facts},
         energy=Energy(**cfg.energy),
+        drawing=Drawing(pictures=cfg.get("pictures", True)),
     )
     log.info("written: %s", model_card(shared, {**hyperparameters, "config": resolved(cfg)}, metrics))
     return metrics

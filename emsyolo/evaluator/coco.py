@@ -8,13 +8,15 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 
 from emsyolo.dataset.event.box_filter import BoxFilter
 from emsyolo.distributed import gathered
+from emsyolo.evaluator.judged import Judged, judge
 from emsyolo.evaluator.matching import DetectionEval
-from emsyolo.types import Detections, Sample
+from emsyolo.types import Detections, Sample, Targets
 
 SCORES = ("mAP", "mAP50", "mAP75")
 AREAS = {"mAP_small": 1, "mAP_medium": 2, "mAP_large": 3}  # places in pycocotools' areaRng; 0 is all
@@ -125,6 +127,22 @@ class CocoEvaluator:
         per_class = {name: precision[:, k] for k, name in enumerate(self.class_names) if known[k]}
         return np.linspace(0, 1, len(precision)), per_class, precision[:, known].mean(axis=1)
 
+    def judged(self) -> list[Judged]:
+        """What became of the boxes of each image shown, in the order of the ids, at IoU 0.5; see `judge`."""
+        images = []
+        for image in sorted(image for image in self.found if image in self._truth.imgs):
+            rows = self.found[image]
+            if self.box_filter is not None:
+                rows = rows[self.box_filter.keep(rows[:, 2:4])]
+            true = self._truth.imgToAnns[image]
+            boxes = _corners(np.array([one["bbox"] for one in true], dtype=np.float64).reshape(-1, 4))
+            labels = torch.tensor([one["category_id"] for one in true], dtype=torch.int64)
+            crowd = torch.tensor([bool(one["iscrowd"]) for one in true], dtype=torch.bool)
+            difficult = torch.tensor([one["difficult"] for one in true], dtype=torch.bool)
+            found = Detections(_corners(rows[:, :4]), torch.from_numpy(rows[:, 4]), torch.from_numpy(rows[:, 5]).long())
+            images.append(judge(found, Targets(boxes, labels, crowd | difficult), crowd))
+        return images
+
     def results(self) -> list[dict[str, Any]]:
         """All detections in COCO's result format: `image_id`, `category_id`, `bbox` (xywh, original px), `score`."""
         return [
@@ -207,6 +225,11 @@ def _rows(detections: Detections) -> NDArray[np.float64]:
     boxes, scores = (x.detach().double().numpy() for x in (detections.boxes_xyxy, detections.scores))
     labels = detections.labels.double().numpy()
     return np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2], scores[:, None], labels[:, None]), axis=1)
+
+
+def _corners(xywh: NDArray[np.float64]) -> torch.Tensor:
+    """Boxes `[M, 4]` as xyxy."""
+    return torch.from_numpy(np.concatenate((xywh[:, :2], xywh[:, :2] + xywh[:, 2:]), axis=1))
 
 
 def _mean(precision: NDArray[np.float64]) -> float | None:

@@ -1,9 +1,8 @@
-"""Boxes on images: one annotated image, and a sheet of many."""
+"""Boxes on an image, with labels that keep out of each other's way."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,18 +11,16 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from torch import Tensor
 
-from emsyolo.report.style import INK, color_of, ink_on, new_figure, save
+from emsyolo.report.style import color_of, ink_on
 from emsyolo.types import Detections, Targets
 
 MIN_SIDE = 512  # px; smaller images are enlarged so that the text can be read
 PAD = 0.15  # around the text of a label, in font sizes
-TILE_IN = 3.2  # width of an image on a sheet, inches
 TRUTH: dict[str, Any] = {"edgecolor": "white", "linestyle": (0, (4, 3)), "linewidth": 1.0}
 OUTLINE = [patheffects.withStroke(linewidth=1.9, foreground="black", alpha=0.8)]  # shows white on a bright ground
 
@@ -48,16 +45,16 @@ def draw_boxes(
     Raises:
         ValueError: the image is of another shape or type.
     """
-    height, width = _checked(image).shape[1:]
+    height, width = checked(image).shape[1:]
     factor = max(1, -(-MIN_SIDE // max(height, width)))
     size_hw = (height * factor, width * factor)
     dpi = 100
     figure = Figure(figsize=(size_hw[1] / dpi, size_hw[0] / dpi), dpi=dpi)
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
-    _show(axes, image)
+    show(axes, image)
     scale = max(size_hw) / 1000  # text and lines grow with large photographs
-    _add_detections(
+    add_detections(
         axes,
         detections,
         class_names,
@@ -71,71 +68,15 @@ def draw_boxes(
     return torch.from_numpy(drawn.transpose(2, 0, 1).copy())
 
 
-def contact_sheet(
-    path: str | Path,
-    images: Sequence[Tensor],
-    detections: Sequence[Detections],
-    truths: Sequence[Targets],
-    class_names: Sequence[str],
-    score_threshold: float = 0.3,
-    columns: int = 4,
-    titles: Sequence[str] = (),
-) -> Path:
-    """A PNG of images with what was found (solid, label and score) and what is there (dashed).
-
-    Args:
-        path: of the picture.
-        images: each `[3, H, W]` uint8.
-        detections: boxes in px of the images, one `Detections` for each.
-        truths: true boxes in px of the images, one `Targets` for each; ignored ones are dotted.
-        class_names: the labels' names, in order.
-        score_threshold: detections with a lower score are left out.
-        columns: images per row, at most.
-        titles: of the columns; none: no titles.
-
-    Raises:
-        ValueError: no image, unequal numbers, columns < 1, another number of titles than of columns, or an image of
-            another shape or type.
-    """
-    if not images or not len(images) == len(detections) == len(truths):
-        raise ValueError(
-            f"{len(images)} images, {len(detections)} detections and {len(truths)} truths; "
-            "expected the same number of each, at least one"
-        )
-    if columns < 1:
-        raise ValueError(f"columns is {columns}; expected at least one image per row")
-    columns = min(columns, len(images))
-    if titles and len(titles) != columns:
-        raise ValueError(f"titles are {list(titles)}; expected one for each of {columns} columns")
-    rows = -(-len(images) // columns)
-    tallness = [min(_checked(image).shape[1] / image.shape[2], 2.0) for image in images]
-    heights = [TILE_IN * max(tallness[row * columns : (row + 1) * columns]) for row in range(rows)]
-    figure = new_figure(TILE_IN * columns, sum(heights) + (0.75 if titles else 0.45))
-    grid = figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
-    for axes in grid.flat[len(images) :]:
-        axes.set_axis_off()
-    for axes, image in zip(grid.flat, images, strict=False):
-        _show(axes, image)
-    for axes, title in zip(grid[0], titles, strict=False):
-        axes.set_title(title, fontsize=11, color=INK)
-    _add_legend(figure, score_threshold)
-    # The places of the labels depend on the layout, which must not move afterwards.
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    figure.set_layout_engine("none")
-    for axes, found, truth in zip(grid.flat, detections, truths, strict=False):
-        _add_truth(axes, truth)
-        _add_detections(axes, found, class_names, score_threshold, canvas=canvas, fontsize=7.5, linewidth=2.6)
-    return save(figure, path)
-
-
-def _checked(image: Tensor) -> Tensor:
+def checked(image: Tensor) -> Tensor:
+    """The image, which must be `[3, H, W]` uint8."""
     if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8:
         raise ValueError(f"image is {tuple(image.shape)} of {image.dtype}; expected [3, H, W] of torch.uint8")
     return image
 
 
-def _show(axes: Axes, image: Tensor) -> None:
+def show(axes: Axes, image: Tensor) -> None:
+    """Draw an image, px for px."""
     axes.imshow(
         image.permute(1, 2, 0).cpu().numpy(), interpolation="nearest", extent=(0, image.shape[2], image.shape[1], 0)
     )
@@ -143,47 +84,54 @@ def _show(axes: Axes, image: Tensor) -> None:
     axes.set_axis_off()
 
 
-def _add_legend(figure: Figure, score_threshold: float) -> None:
-    handles = [
-        Line2D([], [], color=color_of(0), linewidth=2, label=f"found (score ≥ {score_threshold:g}; colour = class)"),
-        Line2D([], [], color=INK, linewidth=1.4, linestyle=TRUTH["linestyle"], label="truth"),
-        Line2D([], [], color=INK, linewidth=1.4, linestyle=":", label="truth, not counted (crowd, difficult)"),
-    ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=9, labelcolor=INK)
-
-
 def _rectangle(box_xyxy: Sequence[float], **look: Any) -> Rectangle:
     x0, y0, x1, y1 = box_xyxy
     return Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, **look)
 
 
-def _add_truth(axes: Axes, truth: Targets) -> None:
+def add_truth(axes: Axes, truth: Targets) -> None:
+    """Draw true boxes dashed, ignored ones dotted."""
     for box, ignore in zip(truth.boxes_xyxy.tolist(), truth.ignore.tolist(), strict=True):
         look = {**TRUTH, "linestyle": ":"} if ignore else TRUTH
         axes.add_patch(_rectangle(box, **look, path_effects=OUTLINE, zorder=4))
 
 
-def _add_detections(
+def add_detections(
+    axes: Axes, detections: Detections, class_names: Sequence[str], score_threshold: float, **look: Any
+) -> None:
+    """Draw the boxes found, with class and score; `look` as for `add_labelled`."""
+    boxes, scores, labels = (x.tolist() for x in (detections.boxes_xyxy, detections.scores, detections.labels))
+    shown = [(b, k, f"{class_names[k]} {s:.2f}") for b, s, k in zip(boxes, scores, labels, strict=True)
+             if s >= score_threshold]  # fmt: skip
+    add_labelled(axes, shown, **look)
+
+
+def add_labelled(
     axes: Axes,
-    detections: Detections,
-    class_names: Sequence[str],
-    score_threshold: float,
+    shown: Sequence[tuple[Sequence[float], int, str]],
     *,
     canvas: FigureCanvasAgg,
     fontsize: float,
     linewidth: float,
 ) -> None:
-    boxes, scores, labels = (x.tolist() for x in (detections.boxes_xyxy, detections.scores, detections.labels))
-    shown = [(b, s, k) for b, s, k in zip(boxes, scores, labels, strict=True) if s >= score_threshold]
-    for box, _, label in shown:
+    """Draw boxes in the colours of their classes, their texts at places where they hide little of each other.
+
+    Args:
+        axes: of the image.
+        shown: box xyxy, label and text of each.
+        canvas: of the figure, whose layout does not move any more.
+        fontsize: points.
+        linewidth: points.
+    """
+    for box, label, _ in shown:
         edge = [patheffects.withStroke(linewidth=linewidth + 1.2, foreground="black", alpha=0.45)]
         axes.add_patch(_rectangle(box, edgecolor=color_of(label), linewidth=linewidth, path_effects=edge, zorder=3))
     taken: list[Bbox] = []
-    for box, score, label in shown:
+    for box, label, words in shown:
         text = axes.text(
             0,
             0,
-            f"{class_names[label]} {score:.2f}",
+            words,
             fontsize=fontsize,
             color=ink_on(color_of(label)),
             verticalalignment="bottom",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,17 +11,23 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from emsyolo.report.style import INK, MUTED, PALETTE, color_of, new_figure, plain_axes, save
+from emsyolo.report.history import METRICS, ByEpoch, History, read_history
+from emsyolo.report.style import INK, MUTED, PALETTE, PAPER, color_of, new_figure, plain_axes, save
 
 Curve = NDArray[np.float64]
 
-METRICS = ("val/mAP", "val/mAP50", "val/mAP75", "val/carried_mAP", "val/carried_mAP50")
+TITLES = {
+    "losses": ("Loss", "epoch", "loss"),
+    "metrics": ("Validation", "epoch", "mAP"),
+    "rates": ("Learning rate", "epoch", ""),
+}
 
 
 def precision_recall_curves(path: str | Path, recall: Curve, per_class: Mapping[str, Curve], mean: Curve) -> Path:
     """A PNG of precision over recall at IoU 0.5, by class and on average.
 
-    Up to ten classes are named, with their average precision; more are thin grey lines.
+    Up to ten classes are named, with their average precision; more are thin grey lines. Of one class the area under the
+    curve is filled.
 
     Args:
         path: of the picture.
@@ -33,7 +37,22 @@ def precision_recall_curves(path: str | Path, recall: Curve, per_class: Mapping[
     """
     figure = new_figure(7.6, 4.6)
     axes = figure.subplots()
-    plain_axes(axes, "Precision and recall at IoU 0.5", "recall", "precision")
+    if len(per_class) == 1:
+        ((name, precision),) = per_class.items()
+        plain_axes(axes, f"{name}: average precision {np.mean(precision):.3f} at IoU 0.5", "recall", "precision")
+        axes.fill_between(recall, precision, color=PALETTE[0], alpha=0.18, linewidth=0)
+        axes.plot(recall, precision, color=PALETTE[0], linewidth=2.4)
+    else:
+        plain_axes(axes, "Precision and recall at IoU 0.5", "recall", "precision")
+        _by_class(axes, recall, per_class)
+        axes.plot(recall, mean, color=INK, linewidth=2.8, label=f"mean of {len(per_class)}  {np.mean(mean):.3f}")
+        figure.legend(loc="outside right center", frameon=False, fontsize=9, title="average precision", labelcolor=INK)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    return save(figure, path)
+
+
+def _by_class(axes: Axes, recall: Curve, per_class: Mapping[str, Curve]) -> None:
     named = len(per_class) <= len(PALETTE)
     for index, (name, precision) in enumerate(per_class.items()):
         look: dict[str, Any] = (
@@ -41,18 +60,15 @@ def precision_recall_curves(path: str | Path, recall: Curve, per_class: Mapping[
         )
         label = f"{name}  {np.mean(precision):.3f}" if named else ("one class each" if index == 0 else None)
         axes.plot(recall, precision, label=label, **look)
-    axes.plot(recall, mean, color=INK, linewidth=2.8, label=f"mean of {len(per_class)}  {np.mean(mean):.3f}")
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.02)
-    figure.legend(loc="outside right center", frameon=False, fontsize=9, title="average precision", labelcolor=INK)
-    return save(figure, path)
 
 
-def training_curves(path: str | Path, metrics_csv: str | Path) -> Path:
-    """A PNG of the losses and of the metrics by epoch, from the CSV that the trainer logs.
+def training_curves(path: str | Path, metrics_csv: str | Path, best_by: str = METRICS[0]) -> Path:
+    """A PNG of the losses, the metrics and the learning rate by epoch, from the CSV that the trainer logs.
 
-    Reads the columns `train/loss`, `train/PART` of whatever parts the loss has, `val/loss` (or these with the ending
-    `_epoch`) and those of `METRICS`, as far as they are there; several rows of one epoch are averaged.
+    Args:
+        path: of the picture.
+        metrics_csv: see `read_history`.
+        best_by: the metric whose best epoch is marked.
 
     Raises:
         ValueError: no such file, or none of these columns with a number in it.
@@ -60,28 +76,49 @@ def training_curves(path: str | Path, metrics_csv: str | Path) -> Path:
     metrics_csv = Path(metrics_csv)
     if not metrics_csv.is_file():
         raise ValueError(f"{metrics_csv} is not a file; expected the metrics.csv of a run")
-    losses = _by_epoch(metrics_csv, _losses(metrics_csv))
-    metrics = _by_epoch(metrics_csv, METRICS)
-    panels = [panel for panel in (("Loss", "loss", losses), ("Validation", "mAP", metrics)) if panel[2]]
+    history = read_history(metrics_csv)
+    panels = [name for name in ("losses", "metrics") if getattr(history, name)]
     if not panels:
         raise ValueError(f"{metrics_csv} has no numbers to draw; expected columns such as train/loss and {METRICS[0]}")
+    panels += ["rates"] if history.rates else []
+    best = history.best(best_by)
     figure = new_figure(5.4 * len(panels), 4.0)
-    for axes, (title, ylabel, columns) in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
-        plain_axes(axes, title, "epoch", ylabel)
-        _lines(axes, columns)
-        axes.set_ylim(0, 1.02) if columns is metrics else axes.set_ylim(bottom=0)
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
+        plain_axes(axes, *TITLES[panel])
+        if panel == "rates":
+            _rates(axes, history)
+        else:
+            _lines(axes, getattr(history, panel))
+        axes.set_ylim(bottom=0, top=1.02 if panel == "metrics" else None)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if best is not None and panel != "rates":
+            axes.axvline(best[0] + 1, color=MUTED, linestyle="--", linewidth=1, zorder=1)
+        if best is not None and panel == "metrics":
+            _mark(axes, best, max(history.metrics[best_by]) + 1)
     return save(figure, path)
 
 
-def _losses(metrics_csv: Path) -> tuple[str, ...]:
-    """The columns of the loss and its parts, the loss first, without the endings that Lightning adds."""
-    with metrics_csv.open(encoding="utf-8", newline="") as lines:
-        columns = next(csv.reader(lines), [])
-    names = (name.removesuffix("_epoch").removesuffix("_step") for name in columns if name.startswith("train/"))
-    return tuple(dict.fromkeys(("train/loss", *names, "val/loss")))
+def _mark(axes: Axes, best: tuple[int, float], last: int) -> None:
+    """Name the best epoch."""
+    x, y = best[0] + 1, best[1]
+    axes.plot([x], [y], "o", color=INK, markersize=7, zorder=5)
+    right = x > last / 2
+    axes.annotate(
+        f"best: epoch {x}, {y:.3f}", (x, y), (-8 if right else 8, 12 if y < 0.5 else -16), textcoords="offset points",
+        ha="right" if right else "left", fontsize=9, fontweight="bold", color=INK, bbox=PAPER,
+    )  # fmt: skip
 
 
-def _lines(axes: Axes, columns: Mapping[str, Mapping[int, float]]) -> None:
+def _rates(axes: Axes, history: History) -> None:
+    for index, (name, (epochs, values)) in enumerate(history.rates.items()):
+        axes.plot(epochs, values, color=color_of(index), linewidth=1.8, label=name)
+    axes.set_xlim(left=0)
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=False)
+    if len(history.rates) > 1:
+        axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+
+
+def _lines(axes: Axes, columns: Mapping[str, ByEpoch]) -> None:
     for index, (name, values) in enumerate(columns.items()):
         epochs = [epoch + 1 for epoch in sorted(values)]
         marker = "o" if len(epochs) < 15 else None
@@ -94,17 +131,4 @@ def _lines(axes: Axes, columns: Mapping[str, Mapping[int, float]]) -> None:
             marker=marker,
             markersize=4,
         )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, fontsize=9, labelcolor=INK)
-
-
-def _by_epoch(metrics_csv: Path, columns: tuple[str, ...]) -> dict[str, dict[int, float]]:
-    """Mean of each column in each epoch (from 0); blanks are left out, and columns without a number."""
-    found: dict[str, dict[int, list[float]]] = {name: defaultdict(list) for name in columns}
-    with metrics_csv.open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            for name in columns:
-                value = row.get(f"{name}_epoch") or row.get(name)
-                if value and row.get("epoch"):
-                    found[name][int(float(row["epoch"]))].append(float(value))
-    return {name: {epoch: float(np.mean(v)) for epoch, v in e.items()} for name, e in found.items() if e}

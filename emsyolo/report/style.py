@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from matplotlib import colors
 from matplotlib.axes import Axes
@@ -16,6 +17,8 @@ INK = "#333333"
 MUTED = "#8C8C8C"
 GRID = "#E3E3E3"
 DPI = 120
+# Behind text that lies on lines:
+PAPER: dict[str, Any] = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 
 
 def color_of(index: int) -> str:

@@ -11,9 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
 
-from emsyolo.report.style import DPI, INK, MUTED, PALETTE, ink_on, new_figure, plain_axes, save
-
-PAPER = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}  # keeps text off lines
+from emsyolo.report.style import DPI, INK, MUTED, PALETTE, PAPER, ink_on, new_figure, plain_axes, save
 
 
 def sweep_summary(
@@ -104,6 +102,7 @@ def _line(axes: Axes, values: Sequence[float], results: Sequence[float | None], 
     if len(set(values)) <= 10:
         axes.set_xticks(sorted(set(values)), [f"{x:g}" for x in sorted(set(values))])
     axes.margins(x=0.08, y=0.18)
+    axes.set_ylim(bottom=min([0.0, *(y for _, y in points)]))  # differences that are noise look like noise
 
 
 def _grid(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> tuple[list[Any], list[Any]] | None:
@@ -129,7 +128,7 @@ def _heat(
 ) -> None:
     by_pair = {(row[keys[0]], row[keys[1]]): row.get(metric) for row in rows}
     values = np.array([[np.nan if by_pair[a, b] is None else by_pair[a, b] for b in second] for a in first])
-    image = axes.imshow(values, cmap="viridis", aspect="auto")
+    image = axes.imshow(values, cmap="viridis", aspect="auto", vmin=min(0.0, np.nanmin(values, initial=0.0)))
     plain_axes(axes, f"{metric} by {' and '.join(keys)}", keys[1], keys[0])
     colours = image.to_rgba(values)
     for (i, j), value in np.ndenumerate(values):

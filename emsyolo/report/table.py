@@ -199,6 +199,7 @@ def _sections(metrics: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
     by_filter = metrics.get("by_filter") or {}
     return [
         [(name, decimal(metrics[name])) for name in accuracy if name in metrics],
+        _boxes(metrics),
         [
             (f"mAP, mAP50 with filter {escape(name)}", f"{decimal(one['mAP'])}, {decimal(one['mAP50'])}")
             for name, one in by_filter.items()
@@ -219,6 +220,19 @@ def _classes(per_class: Mapping[str, float | None]) -> list[tuple[str, str]]:
     left = len(per_class) - len(measured)
     rows = [(f"mAP of {escape(name)}", decimal(value)) for value, name in measured]
     return [*rows, (f"and {left} classes that are better or absent", "see metrics.json")]
+
+
+def _boxes(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The best threshold, and what became of the boxes there."""
+    if "boxes" not in metrics:
+        return []
+    counts = metrics["boxes"]
+    at = f" at score {metrics['best_threshold']:.3f}" if metrics["best_threshold"] is not None else ""
+    names = ("found", "missed", "confused", "doubled", "false")
+    return [
+        (f"best F1{at}", f"{decimal(metrics['f1'])}"),
+        (f"of {counts['true']} boxes {', '.join(names)}", ", ".join(str(counts[name]) for name in names)),
+    ]
 
 
 def decimal(value: float | None) -> str:

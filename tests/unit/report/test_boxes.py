@@ -9,7 +9,8 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from emsyolo.report.boxes import contact_sheet, draw_boxes
+from emsyolo.report.boxes import draw_boxes
+from emsyolo.report.sheet import contact_sheet, shortened, truth_sheet
 from emsyolo.types import Detections, Targets
 
 NAMES = ("ace", "$k_{ing}$ $")
@@ -111,6 +112,34 @@ def test_titles_stand_above_the_columns(tmp_path: Path) -> None:
     height, width = drawn[0].shape[:2]
     assert rows.max() < height / 4  # above the first row
     assert columns.min() > width / 2  # of the second column
+
+
+def test_names_stand_below_the_images(tmp_path: Path) -> None:
+    image = torch.zeros(3, 40, 60, dtype=torch.uint8)
+    drawn = [
+        pixels(contact_sheet(tmp_path / "sheet.png", [image] * 2, [found()] * 2, [truth()] * 2, NAMES, names=names))
+        for names in (["a.png", "b.png"], ["a.png", "c.png"])
+    ]
+    rows, columns = np.nonzero((drawn[0] != drawn[1]).any(axis=2))
+    height, width = drawn[0].shape[:2]
+    assert rows.min() > 0.85 * height
+    assert columns.min() > width / 2
+    assert shortened("a.png") == "a.png"
+    assert shortened("a" * 30 + "b" * 30) == "a" * 21 + "…" + "b" * 21
+
+
+def test_sheet_of_truth_has_the_boxes_with_their_names(tmp_path: Path) -> None:
+    image = torch.full((3, 96, 128), 90, dtype=torch.uint8)
+    hidden = Targets(torch.tensor([[5.0, 5, 20, 20]]), torch.zeros(1).long(), torch.ones(1).bool())
+    drawn = pixels(truth_sheet(tmp_path / "a.png", [image, image], [truth([30, 30, 90, 80]), hidden], NAMES))
+    height, width = drawn.shape[:2]
+    blue = np.nonzero((drawn == (0x44, 0x77, 0xAA)).all(axis=2) & (np.arange(height) > height * 0.2)[:, None])
+    assert blue[1].min() / (width / 2) == pytest.approx(30 / 128, abs=0.03)
+    assert blue[1].max() / (width / 2) == pytest.approx(90 / 128, abs=0.03)  # and nothing on the second image
+    with pytest.raises(ValueError, match="2 images and 1 truths"):
+        truth_sheet(tmp_path / "x.png", [image, image], [truth()], NAMES)
+    with pytest.raises(ValueError, match="names has 1 entries; expected one for each of 2 images"):
+        truth_sheet(tmp_path / "x.png", [image, image], [truth(), truth()], NAMES, names=["a"])
 
 
 def test_bad_input_is_refused(tmp_path: Path) -> None:

@@ -10,8 +10,12 @@ from matplotlib.image import imread, imsave
 
 from emsyolo.report import style
 from emsyolo.report.activity import firing_rates
+from emsyolo.report.confusion import confusion_matrix
 from emsyolo.report.curves import precision_recall_curves, training_curves
-from emsyolo.report.style import new_figure, save
+from emsyolo.report.history import read_history
+from emsyolo.report.labels import label_picture
+from emsyolo.report.score import score_curves
+from emsyolo.report.style import DPI, new_figure, save
 from emsyolo.report.sweep import side_by_side, sweep_summary
 
 BLUE, RED = (0x44, 0x77, 0xAA), (0xEE, 0x66, 0x77)
@@ -66,6 +70,55 @@ def test_training_curves(tmp_path: Path) -> None:
     assert pixels(training_curves(tmp_path / "both.png", log)).shape == (480, 1296, 3)
     log.write_text("epoch,step,train/loss\n0,9,3.0\n1,19,\n")
     assert pixels(training_curves(tmp_path / "loss.png", log)).shape == (480, 648, 3)
+
+
+def test_best_epoch_and_learning_rate(tmp_path: Path) -> None:
+    log = tmp_path / "metrics.csv"
+    log.write_text(
+        "epoch,step,lr-AdamW/pg1,lr-AdamW/pg2,train/loss,val/mAP\n"
+        ",4,0.2,0.2,,\n"
+        "0,9,,,3.0,0.1\n"
+        ",14,0.1,0.1,,\n"
+        "1,19,,,2.0,0.4\n"
+        "2,29,,,2.5,0.4\n"
+    )
+    history = read_history(log)
+    assert history.best("val/mAP") == (1, 0.4)  # of equal ones the first
+    assert history.best("val/carried_mAP") is None
+    (name,) = history.rates  # both groups have the same
+    epochs, rates = history.rates[name]
+    assert epochs == pytest.approx([4 / 9, 1.5])
+    assert rates == [0.2, 0.1]
+    assert pixels(training_curves(tmp_path / "a.png", log)).shape == (480, 3 * 648, 3)
+    log.write_text(log.read_text().replace("0.1,0.1", "0.1,0.05"))
+    assert list(read_history(log).rates) == ["AdamW/pg1", "AdamW/pg2"]
+
+
+@pytest.mark.parametrize("classes", [1, 10, 81])
+def test_confusion_and_scores(tmp_path: Path, classes: int) -> None:
+    names = [f"$class_{k}" for k in range(classes)]
+    matrix = np.zeros((classes + 1, classes + 1), dtype=np.int64)
+    matrix[0, 0], matrix[0, classes] = 3, 1
+    picture = pixels(confusion_matrix(tmp_path / "c.png", matrix, names, 0.5))
+    assert picture.shape[0] / DPI > 0.2 * classes  # inches: every name can be read
+    with pytest.raises(ValueError, match=f"expected {classes + 2} rows"):
+        confusion_matrix(tmp_path / "c.png", matrix, [*names, "more"], None)
+    x = np.linspace(0, 1, 101)
+    curves = {"precision": np.where(x < 0.9, x, np.nan), "recall": 1 - x, "F1": x * (1 - x)}
+    by_class = dict.fromkeys(names, x * (1 - x))
+    for best in (50, None):
+        assert pixels(score_curves(tmp_path / "s.png", x, curves, by_class, best)).shape[0] == 504
+
+
+@pytest.mark.parametrize("classes", [1, 10, 81])
+def test_labels(tmp_path: Path, classes: int) -> None:
+    names = [f"$class_{k}" for k in range(classes)]
+    places = np.array([[0.1, 0.1, 0.3, 0.5]] * 4)
+    sides = np.array([10.0, 20.0, 40.0, 200.0])
+    labels = np.zeros(4, dtype=np.int64)
+    assert label_picture(tmp_path / "l.png", names, labels, places, sides, np.array([0, 1, 3])).stat().st_size > 0
+    with pytest.raises(ValueError, match="no boxes to draw"):
+        label_picture(tmp_path / "l.png", names, labels[:0], places[:0], sides[:0], np.array([0]))
 
 
 def test_training_curves_without_numbers(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ import pytest
 import torch
 from rich.console import Console
 
-from emsyolo.report.boxes import contact_sheet, draw_boxes
+from emsyolo.report.boxes import draw_boxes
 from emsyolo.report.card import markdown_table, plain_name
 from emsyolo.report.page import page
+from emsyolo.report.sheet import contact_sheet
 from emsyolo.report.table import metrics_table
 from emsyolo.types import Detections, Targets
 

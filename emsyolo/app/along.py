@@ -15,14 +15,19 @@ from emsyolo.dataset.datamodule import DataModule
 from emsyolo.dataset.event.boxes import read_boxes
 from emsyolo.dataset.event.dataset import EventDataset
 from emsyolo.dataset.event.stops import STOPS, read_stops, stopped_for_us
+from emsyolo.dataset.images import Record, targets_of
 from emsyolo.dataset.prophesee import BOXES, RECORDING
 from emsyolo.deploy.stream import Answer, Stream, speed_of
 from emsyolo.evaluator.coco import SCORES, CocoEvaluator
 from emsyolo.evaluator.stopped import Standing, stopped_recall
 from emsyolo.model.detector import Detector
 from emsyolo.model.postprocess import Postprocess
+from emsyolo.report.events import picture
+from emsyolo.report.film import Film
+from emsyolo.report.page import film_limit
 from emsyolo.types import Detections, Sample, Targets
 
+FILM_SCORE = 0.3  # of the boxes that are shown at first
 EARLY_US = 500_000  # from the start of a recording, in which a network's state is still building up
 
 
@@ -34,6 +39,7 @@ class Along:
         detector: in evaluation mode, on its device.
         data: of recordings.
         postprocess: head maps to detections.
+        films: an empty list takes what is seen and found along the first recording; None: nothing is kept.
 
     Raises:
         ValueError: a data set without recordings.
@@ -42,6 +48,7 @@ class Along:
     detector: Detector
     data: DataModule
     postprocess: Postprocess
+    films: list[Film] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.data.val, EventDataset):
@@ -73,8 +80,13 @@ class Along:
             for place, end in enumerate(steps.ends):
                 wanted.setdefault(end, []).append(place)
             edges = steps.edges(0, len(steps))
+            film = self._film(records[0], len(steps), stream.hop_us)
             for end, answer in enumerate(stream.answers(recording, records[0].size_hw, edges), start=1):
                 answers.append(replace(answer, frames=answer.frames[:0]))
+                if film is not None:
+                    truth = [targets_of(records[place]) for place in wanted.get(end, ())]
+                    shown = picture(answer.frames[-1])
+                    film.add(answer.end_us, shown, answer.detections, answer.events, truth[0] if truth else None)
                 for place in wanted.get(end, ()):
                     carried.update([answer.detections], [_in_sensor(records[place].id, records[place].size_hw)])
                     if (records[place].t_us or 0) - recording.first_us <= EARLY_US:
@@ -86,6 +98,17 @@ class Along:
             "recordings": len(recordings.walks),
             **_speed(answers, stream.hop_us),
         }
+
+    def _film(self, record: Record, answers: int, hop_us: int) -> Film | None:
+        """A film of a recording that begins, if it is the first and films are asked for."""
+        if self.films is None or self.films:
+            return None
+        assert record.path is not None
+        film = Film(
+            record.path.name, answers, hop_us, record.size_hw, self.data.class_names, FILM_SCORE, limit=film_limit()
+        )
+        self.films.append(film)
+        return film
 
 
 def _in_sensor(id: int, size_hw: tuple[int, int]) -> Sample:

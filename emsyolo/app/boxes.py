@@ -13,6 +13,8 @@ from emsyolo.evaluator.judged import Confusion, ScoreCurve, confusion, score_cur
 from emsyolo.report.confusion import confusion_matrix
 from emsyolo.report.score import score_curves
 
+PAGE_STEP = 5
+
 
 @dataclass(frozen=True)
 class Boxes:
@@ -37,6 +39,18 @@ class Boxes:
     def figures(self) -> dict[str, Any]:
         """Of metrics.json `best_threshold`, and at it `f1`, `precision`, `recall` and `boxes`, their counts."""
         return {**self.curve.figures(), "boxes": self.best.counts()}
+
+    def by_score(self) -> dict[str, Any]:
+        """The curve as a page's script reads it, at every fifth threshold."""
+        curve, best = self.curve, self.curve.figures()
+        return {
+            "at": curve.thresholds[::PAGE_STEP].round(4).tolist(),
+            "right": curve.right.sum(axis=0)[::PAGE_STEP].tolist(),
+            "wrong": curve.wrong.sum(axis=0)[::PAGE_STEP].tolist(),
+            "true": int(curve.true.sum()),
+            "best": best["best_threshold"],
+            "f1": best["f1"],
+        }
 
     def draw(self, out: Path, class_names: Sequence[str]) -> None:
         """Write `score.png` and `confusion.png`."""

@@ -26,7 +26,6 @@ from emsyolo.dataset.datamodule import DataModule
 from emsyolo.deploy.inference import for_inference, quicken
 from emsyolo.device import named_device
 from emsyolo.model.detector import Detector
-from emsyolo.report.page import page
 from emsyolo.weights.checkpoint import Weights
 
 EXTREMES = 8  # best and worst images in a report
@@ -78,13 +77,17 @@ def evaluate(asked: Asked) -> dict[str, Any]:
         raise ValueError("stream=true: a converted network answers after many steps; expected a directly trained one")
     drawing = Drawing(cfg.score_threshold, cfg.sheet_images, EXTREMES if cfg.report else 0, cfg.pictures)
     postprocess = instantiate(cfg.postprocess)
-    along = Along(passes.detector, data, postprocess) if cfg.stream else None
-    metrics = measure(
-        passes, data, postprocess, out=out, facts=facts, energy=Energy(**cfg.energy), drawing=drawing, along=along
-    )
-    if cfg.report:
-        log.info("written: %s", page(out))
-    return metrics
+    along = Along(passes.detector, data, postprocess, [] if cfg.report else None) if cfg.stream else None
+    return measure(
+        passes, data, postprocess, out=out, facts=facts, energy=Energy(**cfg.energy), drawing=drawing, along=along,
+        run=run_of(weights.path),
+    )  # fmt: skip
+
+
+def run_of(checkpoint: Path) -> Path | None:
+    """The folder of the training that a checkpoint lies in; None: it lies elsewhere."""
+    folder = checkpoint.parent.parent
+    return folder if (folder / "metrics.csv").is_file() else None
 
 
 def _check_data(data: DataModule, cfg: DictConfig, weights: Weights) -> None:

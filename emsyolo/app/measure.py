@@ -14,6 +14,7 @@ from torch import Tensor
 
 from emsyolo.app.along import Along
 from emsyolo.app.boxes import Boxes
+from emsyolo.app.look import gallery_of
 from emsyolo.app.passes import ANN, Passes
 from emsyolo.app.sheets import Choice, Drawing, Extremes
 from emsyolo.bar import bar
@@ -27,6 +28,7 @@ from emsyolo.model.postprocess import Postprocess, found_in_each
 from emsyolo.report.activity import firing_rates
 from emsyolo.report.by_time import accuracy_by_time, metrics_by_time
 from emsyolo.report.curves import precision_recall_curves
+from emsyolo.report.page import Extras, page
 from emsyolo.report.table import (
     by_time_table,
     layers_line,
@@ -37,6 +39,7 @@ from emsyolo.report.table import (
     write_layers,
 )
 from emsyolo.text import shortlist
+from emsyolo.trainer.validate import best_figure
 
 log = logging.getLogger(__name__)
 LAYERS = "layers.csv"
@@ -93,6 +96,7 @@ def measure(
     energy: Energy | None = None,
     drawing: Drawing | None = None,
     along: Along | None = None,
+    run: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate, print tables, and write `metrics.json` and pictures.
 
@@ -105,6 +109,7 @@ def measure(
         energy: how it is counted; None is `Energy()`.
         drawing: what is drawn; None is `Drawing()`.
         along: measure it along streams as well.
+        run: folder of the training that made the weights, for the page; None: unknown.
 
     Returns:
         What is written to `metrics.json`. Where the network is read out at several steps it has `by_T`, and where it
@@ -146,6 +151,11 @@ def measure(
         boxes.draw(out, data.class_names)
     _say(metrics, out)
     log.info("written: %s", out)
+    if drawing.extremes:
+        gallery = gallery_of(passes, postprocess, seen.choice.looks, seen.extremes.looks(), data.class_names, drawing)
+        film = along.films[0] if along and along.films else None
+        best_by = f"val/{best_figure(data)}"
+        log.info("written: %s", page(out, Extras(gallery, boxes.by_score(), film, run, best_by)))
     return metrics
 
 

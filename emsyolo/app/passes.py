@@ -25,12 +25,14 @@ class Passes(Protocol):
         detector: the network.
         times: steps after which it is read out, in order; the last is its T.
         reference: whether `maps` has the maps of an ANN, under `ANN`.
+        ann: that network.
         batch_size: images at once where the throughput is measured; None: the data set's.
     """
 
     detector: Detector
     times: tuple[int, ...]
     reference: bool
+    ann: Detector | None
     batch_size: int | None
 
     def maps(self, frames: Tensor) -> dict[int, HeadMaps]:
@@ -74,6 +76,7 @@ class Direct:
     """
 
     reference: bool = False
+    ann: Detector | None = None
     batch_size: int | None = None
 
     def __init__(self, detector: Detector, read_out: Sequence[int] | None = None) -> None:
@@ -123,7 +126,7 @@ class Simulated:
         self._in_a_row = 0 if self._waiting is None else neurons_in_a_row(spiking)
         self.times = read_out_times(spiking.T, [spiking.T] if self._waiting and read_out is None else read_out)
         self.reference = ann is not None
-        self._ann = ann
+        self.ann = ann
         self._meters = {t: ActivityMeter(spiking) for t in self.times}
         # Of differences from the ANN's maps, sums of means; kept on the device, so that nothing waits for it.
         self._squares: dict[int, Tensor | float] = dict.fromkeys(self.times, 0.0)
@@ -131,14 +134,14 @@ class Simulated:
 
     def maps(self, frames: Tensor) -> dict[int, HeadMaps]:
         """See `Passes`."""
-        found = {} if self._ann is None else {ANN: self._ann(frames)}
+        found = {} if self.ann is None else {ANN: self.ann(frames)}
         passes = self.detector.read(frames, [range(t) for t in self.times])
         for t, meter in self._meters.items():
             with meter:
                 maps = next(passes)
             meter.step(frames.shape[1])
             found[t] = _bare(maps)
-            if self._ann is not None:
+            if self.ann is not None:
                 apart = torch.cat([(a - b).flatten() for a, b in zip(found[t].maps, found[ANN].maps, strict=True)])
                 self._squares[t] = self._squares[t] + apart.square().mean().double() * frames.shape[1]
         passes.close()
@@ -152,7 +155,7 @@ class Simulated:
 
     def map_errors(self) -> dict[int, float]:
         """See `Passes`."""
-        if self._ann is None:
+        if self.ann is None:
             return {}
         return {t: (float(total) / self._images) ** 0.5 for t, total in self._squares.items()}
 

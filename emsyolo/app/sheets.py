@@ -36,6 +36,25 @@ class Drawing:
 IMAGES_BY_TIME = 4
 
 
+@dataclass(frozen=True)
+class Look:
+    """An image that is kept to be looked at again.
+
+    Attributes:
+        place: in the set.
+        name: what it is called.
+        frames: `[T0, C, H, W]`.
+        truth: px of the frames.
+        note: what is said of it.
+    """
+
+    place: int
+    name: str
+    frames: Tensor
+    truth: Targets
+    note: str = ""
+
+
 class Choice:
     """Images spread over a set (the first may all be of one recording), with what was found on them.
 
@@ -53,6 +72,7 @@ class Choice:
         self._seen = 0
         self._rows: list[tuple[Tensor, list[Detections], Targets, str]] = []
         self._titles: list[str] = []
+        self.looks: list[Look] = []  # for a page
 
     def add(self, batch: Batch, found: Mapping[int, Sequence[Detections]]) -> None:
         """Look at a batch, with what was found by read-out."""
@@ -64,6 +84,8 @@ class Choice:
                 pages = pictures(batch.frames[:, i])
                 detections = [found[t][i] for t in times] if self._by_time else [found[last][i]] * len(pages)
                 name = batch.samples[i].name
+                if self._drawing.extremes:
+                    self.looks.append(Look(self._seen + i, name, batch.frames[:, i].clone(), batch.targets[i]))
                 for page in pages[-1:] if self._by_time else pages:
                     self._rows.append((page, detections if self._by_time else detections[:1], batch.targets[i], name))
         self._seen += len(batch)
@@ -107,10 +129,24 @@ class Extremes:
         self.ranked.sort(key=lambda row: row[:2])
         del self.ranked[count : max(count, len(self.ranked) - count)]
 
+    @property
+    def chosen(self) -> dict[str, list[tuple[float, int, Tensor, Detections, Targets, str]]]:
+        """What is ranked, as `worst` and `best`, the most extreme first."""
+        count = self.drawing.extremes
+        return {"worst": self.ranked[:count], "best": self.ranked[::-1][:count]}
+
+    def looks(self) -> dict[str, list[Look]]:
+        """The images by `worst` and `best`."""
+        return {
+            name: [
+                Look(place, shown, frames, truth, f"F1 {score:.2f}") for score, place, frames, _, truth, shown in rows
+            ]
+            for name, rows in self.chosen.items()
+        }
+
     def draw(self, out: Path, class_names: Sequence[str]) -> None:
         """Write `worst.png` and `best.png`, where there are any."""
-        count = self.drawing.extremes
-        for name, rows in (("worst", self.ranked[:count]), ("best", self.ranked[::-1][:count])):
+        for name, rows in self.chosen.items():
             pages = [
                 (page, found, truth, f"F1 {score:.2f}  {shown}")
                 for score, _, frames, found, truth, shown in rows

@@ -21,13 +21,18 @@ from emsyolo.io import written_whole
 from emsyolo.model.detector import Detector
 from emsyolo.report.boxes import draw_boxes
 from emsyolo.report.events import picture
+from emsyolo.report.film import Film
+from emsyolo.report.gallery import LOWEST_SCORE
+from emsyolo.report.page import film_page
 from emsyolo.report.results import coco_results
+from emsyolo.report.table import count
 
 log = logging.getLogger(__name__)
+FILM_BYTES = 2_400_000  # of the pictures on the page
 
 
 def predict_stream(cfg: DictConfig, detector: Detector, class_names: list[str], source: Path, out: Path) -> None:
-    """Detect along a recording; write a GIF of events with boxes and `predictions.json`, and say how fast it was.
+    """Detect along a recording; write a GIF of events with boxes, a page to play and `predictions.json`; say how fast.
 
     Raises:
         FileNotFoundError: no such file.
@@ -54,8 +59,13 @@ def predict_stream(cfg: DictConfig, detector: Detector, class_names: list[str], 
         raise ValueError(f"stream.start_us={start_us}, stream.end_us={end_us}; expected some time between them")
     answers = []
     shown: list[Image.Image] = []
+    score = cfg.postprocess.get("confidence", LOWEST_SCORE)
+    film = Film(
+        source.name, len(edges) - 1, stream.hop_us, sensor_hw, class_names, score, FILM_BYTES, min(score, LOWEST_SCORE)
+    )
     for answer in bar(stream.answers(recording, sensor_hw, edges), "detecting", total=len(edges) - 1):
         answers.append(answer)
+        film.add(answer.end_us, picture(answer.frames[-1]), answer.detections, answer.events)
         if len(shown) < cfg.stream.gif_frames:
             pixels = resize(picture(answer.frames[-1]), list(sensor_hw), InterpolationMode.NEAREST)
             image = draw_boxes(pixels, answer.detections, class_names)
@@ -73,7 +83,25 @@ def predict_stream(cfg: DictConfig, detector: Detector, class_names: list[str], 
         speed["latency_ms"]["p95"], speed["events_per_s"],
         "keeps up with real time" if speed["real_time"] else "does not keep up with real time",
     )  # fmt: skip
+    where = [
+        f"{sensor_hw[1]}x{sensor_hw[0]} px",
+        "state carried on" if stream.stateful else "every window from nothing",
+    ]
+    film_page(out / "report.html", film, f"{source.name}", where, _cards(speed, answers, stream.hop_us))
     log.info("written: %s", out)
+
+
+def _cards(speed: dict[str, Any], answers: list[Answer], hop_us: int) -> list[tuple[str, str]]:
+    """The figures at the top of the page."""
+    return [
+        ("answers", str(len(answers))),
+        ("one per, ms", f"{hop_us / 1000:g}"),
+        ("boxes found", str(sum(len(answer.detections) for answer in answers))),
+        ("latency p50, ms", f"{speed['latency_ms']['p50']:.1f}"),
+        ("latency p95, ms", f"{speed['latency_ms']['p95']:.1f}"),
+        ("events per second that it could take", count(speed["events_per_s"])),
+        ("in real time", "yes" if speed["real_time"] else "no"),
+    ]
 
 
 def _found(

@@ -35,7 +35,7 @@ from emsyolo.report.curves import training_curves
 from emsyolo.trainer.fit import fit
 from emsyolo.trainer.history import best_epoch
 from emsyolo.trainer.module import DetectionModule, Teacher
-from emsyolo.trainer.validate import CARRIED
+from emsyolo.trainer.validate import best_figure
 from emsyolo.weights import BEST, LAST
 from emsyolo.weights.checkpoint import Weights, read_weights, save_weights
 from emsyolo.weights.transfer import SCALES, transfer
@@ -107,7 +107,7 @@ def _train(
     hyperparameters = {"config": plain(cfg), "class_names": list(data.class_names), **facts}
     postprocess = instantiate(cfg.postprocess)
     truth = data.val.truth()
-    best_by = "mAP" if data.sequence is None else f"{CARRIED}mAP"  # of what was trained
+    best_by = best_figure(data)
     trainer = instantiate(cfg.trainer, _convert_="all")(
         run_dir=out,
         hyperparameters=hyperparameters if twin_of is None else {**hyperparameters, TWIN_OF: twin_of},

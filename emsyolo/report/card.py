@@ -50,7 +50,7 @@ def model_card(
         "## Figures",
         *(["Not measured."] if metrics is None else _figures(metrics)),
         "## Made with",
-        _rows([("commit", _commit()), *((name, version(name)) for name in PACKAGES),
+        _rows([("commit", commit()), *((name, version(name)) for name in PACKAGES),
                ("Python", platform.python_version()), ("date", datetime.date.today().isoformat())]),
     ]  # fmt: skip
     path = weights.with_suffix(".md") if source is None else weights.with_name(f"{weights.name}.md")
@@ -149,7 +149,7 @@ def _code(line: str) -> str:
     return f"```\n{line}\n```"
 
 
-def _commit() -> str:
+def commit() -> str:
     """Of the clone that this package lies in."""
     here = Path(__file__).resolve().parent
     try:

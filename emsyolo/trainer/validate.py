@@ -7,11 +7,17 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from emsyolo.dataset.datamodule import DataModule
 from emsyolo.evaluator.coco import SCORES, CocoEvaluator
 from emsyolo.model.postprocess import Postprocess, found_in_each
 from emsyolo.types import Batch, HeadMaps
 
 CARRIED = "carried_"  # before the name of a figure
+
+
+def best_figure(data: DataModule) -> str:
+    """The figure by which epochs are compared: of what was trained, windows or streams."""
+    return "mAP" if data.sequence is None else f"{CARRIED}mAP"
 
 
 class Validate(Callback):

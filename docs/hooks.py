@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -13,14 +14,14 @@ sys.path.insert(0, str(ROOT))  # a clone need not be installed
 from emsyolo.app import keys  # noqa: E402
 from emsyolo.app.keys import Key, Option  # noqa: E402
 
-PLACE = re.compile(r"^\{\{ (?P<what>keys|group|table) (?P<name>\w+) \}\}$", re.MULTILINE)
+PLACE = re.compile(r"^\{\{ (?P<what>keys|group|table|benchmarks) (?P<name>\w+) \}\}$", re.MULTILINE)
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 MARKS = re.compile(r"^ *<!-- [\w ]+ -->\n", re.MULTILINE)  # of tests/docs
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
     """A page with its tables of keys filled in, and without the marks that the tests of its commands read."""
-    makers = {"keys": of_command, "group": of_group, "table": overview}
+    makers = {"keys": of_command, "group": of_group, "table": overview, "benchmarks": benchmarks}
     filled = PLACE.sub(lambda match: makers[match["what"]](match["name"]), markdown)
     return MARKS.sub("", filled)
 
@@ -90,6 +91,17 @@ def documented() -> set[str]:
     """The modules that the pages of the Python API document whole."""
     pages = (ROOT / "docs" / "reference" / "api").glob("*.md")
     return {line.split()[1] for page in pages for line in page.read_text().splitlines() if line.startswith("::: ")}
+
+
+def benchmarks(_: str) -> str:
+    """The benchmarks whose results are kept: machine, date and commit, as their files say."""
+    rows = []
+    for path in sorted((ROOT / "benchmark" / "results").glob("*.json")):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        program = path.stem.removesuffix("_cpu").removesuffix("_cuda")
+        commit = f"`{facts['commit']}`" if "commit" in facts else "not noted"
+        rows.append(f"| `{path.name}` | `benchmark/{program}.py` | {facts['machine']} | {facts['date']} | {commit} |")
+    return "\n".join(["| result | program | machine | date | commit |", "|---|---|---|---|---|", *rows])
 
 
 def prose(text: str) -> str:

@@ -39,8 +39,10 @@ def of_group(group: str) -> str:
 
 def overview(group: str) -> str:
     """The options of a group in a table."""
-    rows = [f"| [`{option.name}`](#{group}-{option.name}) | {prose(option.summary)} |" for option in keys.options(group)]
-    return "\n".join([f"| `{group}=` | |", "|---|---|", *rows])
+    rows = [
+        f"| [`{option.name}`](#{group}-{option.name}) | {prose(option.summary)} |" for option in keys.options(group)
+    ]
+    return "\n".join([f"| `{group}=` | what it is |", "|---|---|", *rows])
 
 
 def section(group: str, option: Option) -> str:
@@ -68,7 +70,7 @@ def table(found: Sequence[Key]) -> str:
     if not shown:
         return ""
     rows = [f"| `{key.path}` | {default(key)} | {prose(key.text)} |" for key in shown]
-    return "\n".join(["| key | default | |", "|---|---|---|", *rows])
+    return "\n".join(["| key | default | what it is |", "|---|---|---|", *rows])
 
 
 def default(key: Key) -> str:

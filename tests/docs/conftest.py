@@ -1,4 +1,4 @@
-"""One tiny training for all pages, and the settings that make a command of a page cheap without changing its meaning."""
+"""One tiny training for all pages, and settings that make a command of a page cheap without changing what it does."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from torchvision.io import write_png
 
 from emsyolo.app import call, python
 from emsyolo.app.command import begin
 
 SMALL = ["dataset.limit=8", "dataset.size_hw=[64,96]", "dataset.batch_size=4", "dataset.eval_batch_size=4"]
-# Few images, small ones, one epoch, an eighth of the channels, one graph of ONNX:
+# Few images, small ones, one epoch, an eighth of the channels:
 CHEAP = {
     "train": [*SMALL, "trainer.max_epochs=1", "trainer.log_every_n_steps=1", "model.width=0.125"],
     "evaluate": SMALL,
@@ -34,8 +34,8 @@ def cheap(task: str, words: Sequence[str]) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with two photographs, made data, and runs, in which commands are run; with one tiny training."""
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two photographs, a tiny training, and `PATH.safetensors`, which leads to its checkpoint."""
     folder = tmp_path_factory.mktemp("pages")
     (folder / "photos").mkdir()
     for number in range(2):
@@ -44,8 +44,22 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.setattr(python, "compose", cheaply(python.compose))
         metrics = call("train")
-        (folder / "PATH.safetensors").symlink_to(Path(metrics["checkpoint"]).resolve())
-        yield folder
+    (folder / "PATH.safetensors").symlink_to((folder / metrics["checkpoint"]).resolve())
+    return folder
+
+
+@pytest.fixture
+def work(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """That folder as the working directory; what `call` trains is cheap, and logging is put back afterwards."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    monkeypatch.chdir(trained)
+    monkeypatch.setattr(python, "compose", cheaply(python.compose))
+    yield trained
+    GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def cheaply(compose: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,10 +72,8 @@ def cheaply(compose: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def run_task(work: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, Sequence[str]], None]]:
+def run_task(work: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Sequence[str]], None]:
     """`run_task("evaluate", ["T=2"])`: runs a command of a page in this process."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
 
     def run(task: str, words: Sequence[str]) -> None:
@@ -70,8 +82,4 @@ def run_task(work: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
         GlobalHydra.instance().clear()
         begin(task, [*words, *cheap(task, words)], f"emsyolo {task}", ["emsyolo"])
 
-    yield run
-    GlobalHydra.instance().clear()
-    hydra.core.hydra_config.HydraConfig.instance().cfg = None
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    return run

@@ -24,7 +24,8 @@ NOT_YET = "not yet"  # must not be composed yet; the test fails when it can be
 NEEDS = ("needs data", "needs gpu", "needs network", "needs a cluster", "needs time")  # is composed
 MARKS = (RUNS, ELSEWHERE, HAND, NOT_YET, *NEEDS)
 FENCE = re.compile(
-    r"(?:^[ \t]*<!-- (?P<mark>[\w ]+) -->\n)?^(?P<indent>[ \t]*)```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^(?P=indent)```",
+    r"(?:^[ \t]*<!-- (?P<mark>[\w ]+) -->\n)?"
+    r"^(?P<indent>[ \t]*)```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^(?P=indent)```",
     re.MULTILINE | re.DOTALL,
 )
 ANNOUNCED = ("data=FOLDER", "twin=", "zoo:")  # words of commands inside sentences and tables that are not yet there

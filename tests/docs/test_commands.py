@@ -45,7 +45,7 @@ def test_every_fence_says_what_it_is_and_what_it_needs() -> None:
 
 
 def composed_sets() -> dict[tuple[str, tuple[str, ...]], list[Command]]:
-    """Commands by task and options: which keys there are depends on nothing else, so one composition serves them all."""
+    """Commands by task and options: which keys there are depends on these, so one composition serves them all."""
     found: dict[tuple[str, tuple[str, ...]], list[Command]] = defaultdict(list)
     for one in TYPED:
         if one.mark != NOT_YET and not refused(one):

@@ -1,5 +1,6 @@
 # make train: set up .venv and train the default detector on the embedded data.
 # make test:  set up .venv and run every check.
+# make docs:  set up .venv and build the documentation into site/.
 # make gpu:   set up .venv and, on a CUDA device, run the tests that need one and the benchmarks.
 PYTHON ?= python3
 ARGS ?=
@@ -9,12 +10,15 @@ INSTALLED := .venv/.installed
 CUDA ?= $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: \([0-9]*\).*/\1/p')
 RESULTS := benchmark/results
 
-.PHONY: train test gpu lint pytest clean
+.PHONY: train test docs gpu lint pytest clean
 
 train: $(INSTALLED)
 	$(BIN)/python train.py $(ARGS)
 
 test: lint pytest
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 gpu: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cuda$(CUDA)]'
@@ -40,4 +44,4 @@ $(INSTALLED): setup.cfg pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache emsyolo.egg-info
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache emsyolo.egg-info site

@@ -67,7 +67,9 @@ class ILIF(neuron.ILIFNode):
     SpikingJelly, in spikes and gradients, ties included.
 
     Args:
-        levels, decay, input_scale: as for `ilif`.
+        levels: as for `ilif`.
+        decay: as for `ilif`.
+        input_scale: as for `ilif`.
         v_threshold: what counts as one spike, > 0, in the units of the currents: they are divided by it. Published: 1.
         backend: `torch` (the reference), `numba` (compiled, on a CPU), `cupy` (compiled, on a GPU), or `auto`: numba on
             a CPU; on a GPU cupy where it works, else the same kernels in Triton, else torch, and a warning says why.
@@ -129,8 +131,9 @@ class ILIF(neuron.ILIFNode):
 
         Args:
             x_seq: currents, or with `norm`, where the node `normalises` it, what they are before they are normalised.
-            args, kwargs: nothing; SpikingJelly's nodes have them.
+            *args: nothing; SpikingJelly's nodes have them.
             norm: see above.
+            **kwargs: nothing, either.
 
         Raises:
             ValueError: that potential is of another shape; a back-end that the device does not have.

@@ -86,7 +86,11 @@ class LIF(neuron.LIFNode):
     `LIFNode(tau=1/(1-decay), decay_input=False, v_reset=0, surrogate_function=Rect(1/surrogate_width))`.
 
     Args:
-        decay, v_threshold, surrogate_width, detach_reset, soft_reset: as for `lif`.
+        decay: as for `lif`.
+        v_threshold: as for `lif`.
+        surrogate_width: as for `lif`.
+        detach_reset: as for `lif`.
+        soft_reset: as for `lif`.
         start: potential before the first step, as a share of the threshold (published: 0). Above 0 neurons fire
             earlier, which matters where there are few steps; Shen et al., NeurIPS 2024, learn it.
         backend: `torch` (the reference), `numba` (compiled, on a CPU), `cupy` (compiled, on a GPU), `spikingjelly` (its
@@ -163,8 +167,9 @@ class LIF(neuron.LIFNode):
 
         Args:
             x_seq: currents, or with `norm`, where the node `normalises` it, what they are before they are normalised.
-            args, kwargs: of SpikingJelly's back-end.
+            *args: of SpikingJelly's back-end.
             norm: see above.
+            **kwargs: of SpikingJelly's back-end.
 
         Raises:
             ValueError: that potential is of another shape; a back-end that the device does not have.

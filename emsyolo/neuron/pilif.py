@@ -24,7 +24,9 @@ class PILIF(ILIF):
     Luo et al., ECCV 2024, with the trained decay of Fang et al., ICCV 2021 (see `Leak` for the difference).
 
     Args:
-        levels, input_scale, v_threshold: as for `ILIF`.
+        levels: as for `ILIF`.
+        input_scale: as for `ILIF`.
+        v_threshold: as for `ILIF`.
         decay: of all channels at the start of training, in (0, 1).
         backend: `torch` (the reference), `numba` (compiled, on a CPU), or `auto`: numba on a CPU, else torch.
 

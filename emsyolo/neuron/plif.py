@@ -29,7 +29,11 @@ class PLIF(LIF):
 
     Args:
         decay: of all channels at the start of training, in (0, 1).
-        v_threshold, surrogate_width, detach_reset, soft_reset, start: as for `LIF`.
+        v_threshold: as for `LIF`.
+        surrogate_width: as for `LIF`.
+        detach_reset: as for `LIF`.
+        soft_reset: as for `LIF`.
+        start: as for `LIF`.
         backend: `torch` (the reference), `numba` (compiled, on a CPU; the reset is detached), or `auto`: numba on a
             CPU where the reset is detached, else torch.
 

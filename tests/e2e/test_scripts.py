@@ -1,4 +1,4 @@
-"""The README's commands in a subprocess: train, evaluate, predict, sweep, interrupt and resume."""
+"""The commands in a subprocess: train, evaluate, predict, sweep, interrupt and resume."""
 
 from __future__ import annotations
 

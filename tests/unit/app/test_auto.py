@@ -78,7 +78,9 @@ def test_a_checkpoint_predicts_in_photographs(root: Path, tmp_path: Path, traine
 def test_without_a_data_set_it_is_its_own_and_another_can_be_typed(root: Path, tmp_path: Path, trained: Path) -> None:
     def data(*typed: str) -> tuple[str, int]:
         words = (f"checkpoint={trained}", *typed)
-        cfg = with_checkpoint(Asked(compose_config("evaluate", words), words, {"dataset": "auto"}, tmp_path), read_weights(trained))
+        cfg = with_checkpoint(
+            Asked(compose_config("evaluate", words), words, {"dataset": "auto"}, tmp_path), read_weights(trained)
+        )
         opened = data_of(cfg)
         assert (opened.size_hw, opened.class_names) == ((64, 96), ("cat", "dog"))
         return opened.name, len(opened.val)

@@ -32,6 +32,11 @@ CONTRACT = {
     "mAP_medium",
     "mAP_large",
     "per_class",
+    "best_threshold",
+    "f1",
+    "precision",
+    "recall",
+    "boxes",
     "T",
     "images",
     "firing_rate",
@@ -58,7 +63,16 @@ def test_train_evaluate_predict(script: Run, tmp_path: Path) -> None:
     assert "anchors: auto" in said
     assert "mAP" in said
     run = only(runs, "digits/ems_small/*")
-    pictures = ["detections.png", "precision_recall.png", "firing_rates.png", "training.png"]
+    pictures = [
+        "detections.png",
+        "precision_recall.png",
+        "firing_rates.png",
+        "training.png",
+        "labels.png",
+        "train_batch.png",
+        "confusion.png",
+        "score.png",
+    ]
     checkpoints = ["checkpoints/best.ckpt", "checkpoints/last.ckpt"]
     for name in ("config.yaml", "metrics.csv", "metrics.json", "train.log", *pictures, *checkpoints):
         assert (run / name).stat().st_size > 0, name

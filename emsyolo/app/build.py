@@ -30,7 +30,7 @@ CHOICES = ("train_filters",)  # of which a set refers to one, or to none
 
 
 def data_of(cfg: DictConfig) -> DataModule:
-    """The data set of a config, in which what depends on the data becomes plain: its name, and `size_hw: auto`.
+    """The data set of a config, in which `size_hw: auto` becomes the size.
 
     Raises:
         ValueError: a key that neither the data set takes nor another setting refers to, or a value that is refused.
@@ -38,7 +38,6 @@ def data_of(cfg: DictConfig) -> DataModule:
     taken = signature(get_object(cfg.dataset._target_)).parameters
     _check_keys(cfg.dataset, taken)
     check_filter(cfg.dataset.get("box_filter"), cfg.dataset.get("box_filters", {}))  # before a set refers to one
-    cfg.dataset.name = cfg.dataset.name
     opened: dict[str, Any] = {}
     if cfg.dataset.size_hw == AUTO:
         train = cache(instantiate(cfg.dataset.train, _convert_="all"))  # opened once, for its sizes and for good
@@ -128,8 +127,12 @@ def build_detector(model: str, num_classes: int, T: int, overrides: Sequence[str
 
 
 def plain(cfg: DictConfig) -> Any:
-    """A config as plain lists and dictionaries, as checkpoints store it: references kept, but T, which is computed."""
-    return {**cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=False)), "T": cfg.T}
+    """A config as plain lists and dictionaries, as checkpoints store it.
+
+    References are kept, but what is computed is written out: T, and the name of a data set.
+    """
+    content = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=False))
+    return {**content, "T": cfg.T, "dataset": {**content["dataset"], "name": cfg.dataset.name}}
 
 
 def resolved(cfg: DictConfig) -> Any:

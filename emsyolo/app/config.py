@@ -153,8 +153,9 @@ def overlay(
     result = saved.copy()
     with open_dict(result):
         for path, sign in typed_paths(overrides):
-            if path in leave or (keys is not None and path.split(".")[0] not in keys):
-                continue
+            top = path.split(".")[0]
+            if path in leave or top not in composed or (keys is not None and top not in keys):
+                continue  # an experiment has no key of its own
             if sign == "~":
                 parent, _, last = path.rpartition(".")
                 (OmegaConf.select(result, parent) if parent else result).pop(last, None)

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from emsyolo.app import call
-from emsyolo.app.build import data_of
+from emsyolo.app.build import data_of, plain
 from emsyolo.app.config import Asked, compose_config, with_checkpoint
 from emsyolo.app.folder import folder_name
 from emsyolo.weights.checkpoint import read_weights
@@ -78,7 +78,9 @@ def test_a_checkpoint_predicts_in_photographs(root: Path, tmp_path: Path, traine
 def test_without_a_data_set_it_is_its_own_and_another_can_be_typed(root: Path, tmp_path: Path, trained: Path) -> None:
     def data(*typed: str) -> tuple[str, int]:
         words = (f"checkpoint={trained}", *typed)
-        cfg = with_checkpoint(Asked(compose_config("evaluate", words), words, {"dataset": "auto"}, tmp_path), read_weights(trained))
+        cfg = with_checkpoint(
+            Asked(compose_config("evaluate", words), words, {"dataset": "auto"}, tmp_path), read_weights(trained)
+        )
         opened = data_of(cfg)
         assert (opened.size_hw, opened.class_names) == ((64, 96), ("cat", "dog"))
         return opened.name, len(opened.val)
@@ -94,9 +96,9 @@ def test_without_a_data_set_it_is_its_own_and_another_can_be_typed(root: Path, t
 def test_a_run_that_goes_on_keeps_what_it_was_begun_with(
     root: Path, runs: Path, trained: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    typed = ["dataset=auto", f"dataset.root='{root}'", "model=ems_small", "resume=last", "trainer.max_epochs=1"]
+    folder = ["experiment=small_photos", "dataset=auto", f"dataset.root='{root}'"]  # which data=FOLDER stands for
     with caplog.at_level(logging.INFO):
-        call("train", *typed, f"runs_dir={runs}")
+        call("train", *folder, "model=ems_small", "resume=last", "trainer.max_epochs=1", f"runs_dir={runs}")
     config = OmegaConf.load(trained.parents[1] / "config.yaml")
     assert (config.dataset.size_hw, config.dataset.split_seed, config.dataset.batch_size) == ([64, 96], 3, 2)
 
@@ -110,7 +112,7 @@ def test_the_size_is_that_of_the_images_and_everything_is_plain_then(
         assert len(data.train) + len(data.val) == 10
     assert cfg.dataset.size_hw == list(data.size_hw) == [160, 320]  # 48 / 90 of 320 is 171
     assert list(data.augment[0].size_hw) == [160, 320]  # mosaic's
-    stored = OmegaConf.to_container(cfg.dataset, resolve=False)
+    stored = plain(cfg)["dataset"]
     assert (stored["name"], stored["size_hw"]) == ("my_photos_2024", [160, 320])
     said = [message for message in caplog.messages if message.startswith("my photos, 2024: ")]
     assert len(said) == 2  # once for both sets

@@ -16,6 +16,7 @@ from emsyolo.app.config import (
     compose_config,
     log_file,
     newest_run,
+    overlay,
     resumed_checkpoint,
     run_folder,
     with_checkpoint,
@@ -38,9 +39,13 @@ def test_newest_run_of_data_set_and_model(tmp_path: Path) -> None:
     assert newest_run(tmp_path, "digits", None, "best.ckpt") == swept
     assert newest_run(tmp_path, "digits", "a", "best.ckpt") == old
     with pytest.raises(
-        FileNotFoundError, match=r"no run on dataset=voc with model=a .*python train\.py dataset=voc model=a"
+        FileNotFoundError, match=r"no run with dataset=voc model=a .*python train\.py dataset=voc model=a"
     ):
         newest_run(tmp_path, "voc", "a", "best.ckpt")
+    with pytest.raises(
+        FileNotFoundError, match=r"no run with dataset=my_photos under .*; train one or give checkpoint="
+    ):
+        newest_run(tmp_path, "my_photos", None, "best.ckpt")  # which is no option
 
 
 def test_a_resumed_run_keeps_its_folder(tmp_path: Path) -> None:
@@ -64,7 +69,7 @@ def test_of_several_processes_the_first_alone_has_a_run_folder(tmp_path: Path, m
 def asked(script: str, *overrides: str) -> Asked:
     """As a script has it."""
     cfg = compose_config(script, overrides)
-    choices = {"model": next((one[6:] for one in overrides if one.startswith("model=")), "ems_small")}
+    choices = {"model": "ems_small", "dataset": "digits"} | dict(one.split("=") for one in overrides if "." not in one)
     return Asked(cfg, overrides, choices, Path())
 
 
@@ -93,9 +98,8 @@ def test_what_was_typed_is_laid_over_a_checkpoint() -> None:
 
 def test_a_checkpoint_of_a_folder_decides_which_of_its_images_are_validated_on() -> None:
     weights = saved(
-        "dataset=auto", "dataset.root=/a/b", "dataset.size_hw=[64,96]", "dataset.split_seed=5", "dataset.format=csv",
-        "dataset.name=b",
-    )  # fmt: skip
+        "dataset=auto", "dataset.root=/a/b", "dataset.size_hw=[64,96]", "dataset.split_seed=5", "dataset.format=csv"
+    )
 
     def division(*typed: str) -> tuple[object, ...]:
         dataset = with_checkpoint(asked("evaluate", "checkpoint=a.ckpt", "dataset=auto", *typed), weights).dataset
@@ -104,6 +108,14 @@ def test_a_checkpoint_of_a_folder_decides_which_of_its_images_are_validated_on()
     assert division("dataset.root=/a/b") == (5, "csv", [64, 96])
     assert division("dataset.root=/a/b", "dataset.split_seed=2") == (2, "csv", [64, 96])
     assert division("dataset.root=/a/c") == (0, None, [64, 96])
+
+
+def test_what_an_experiment_chose_is_not_laid_over_a_run_that_goes_on() -> None:
+    words = ["experiment=small_photos", "dataset=auto", "dataset.root=/a/b", "trainer.max_epochs=3"]
+    begun = OmegaConf.create(plain(compose_config("train", [*words, "dataset.batch_size=2"])))
+    now = compose_config("train", [*words, "trainer.max_epochs=5"])
+    cfg = overlay(begun, now, [*words[:3], "trainer.max_epochs=5"], leave=("dataset",))
+    assert (cfg.dataset.batch_size, cfg.dataset.name, cfg.trainer.max_epochs) == (2, "b", 5)
 
 
 def test_a_protocol_comes_with_its_checkpoint() -> None:

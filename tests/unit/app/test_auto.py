@@ -96,9 +96,9 @@ def test_without_a_data_set_it_is_its_own_and_another_can_be_typed(root: Path, t
 def test_a_run_that_goes_on_keeps_what_it_was_begun_with(
     root: Path, runs: Path, trained: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    typed = ["experiment=small_photos", "dataset=auto", f"dataset.root='{root}'", "resume=last", "trainer.max_epochs=1"]
+    folder = ["experiment=small_photos", "dataset=auto", f"dataset.root='{root}'"]  # which data=FOLDER stands for
     with caplog.at_level(logging.INFO):
-        call("train", *typed, f"runs_dir={runs}")
+        call("train", *folder, "model=ems_small", "resume=last", "trainer.max_epochs=1", f"runs_dir={runs}")
     config = OmegaConf.load(trained.parents[1] / "config.yaml")
     assert (config.dataset.size_hw, config.dataset.split_seed, config.dataset.batch_size) == ([64, 96], 3, 2)
 

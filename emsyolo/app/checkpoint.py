@@ -17,13 +17,13 @@ from emsyolo.weights.checkpoint import Weights, load_weights, read_weights
 from emsyolo.weights.zoo import checkpoint_path
 
 
-def find_checkpoint(asked: Asked, otherwise: Callable[[], str] | None = None) -> Weights:
+def find_checkpoint(asked: Asked, otherwise: Callable[[], str | None] | None = None) -> Weights:
     """What `checkpoint=` names (see `weights_in`), or the best of the newest run that fits.
 
     Args:
         asked: of a task.
-        otherwise: names a checkpoint where there is no run and neither data set nor model was typed; `checkpoint` of
-            the task's config is that from then on.
+        otherwise: names a checkpoint, if it has one, where there is no run and neither data set nor model was typed;
+            `checkpoint` of the task's config is that from then on.
 
     Raises:
         FileNotFoundError: there is none.
@@ -35,9 +35,10 @@ def find_checkpoint(asked: Asked, otherwise: Callable[[], str] | None = None) ->
         try:
             return read_weights(newest_run(Path(cfg.runs_dir), dataset, asked.choice("model"), BEST))
         except FileNotFoundError:
-            if otherwise is None or dataset is not None or asked.names("model"):
+            named = None if otherwise is None or dataset is not None or asked.names("model") else otherwise()
+            if named is None:
                 raise
-            cfg.checkpoint = otherwise()
+            cfg.checkpoint = named
     return weights_in(cfg.checkpoint)
 
 

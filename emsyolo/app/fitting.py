@@ -24,8 +24,8 @@ TINY = 1e-6  # no picture is less strange
 log = logging.getLogger(__name__)
 
 
-def fitting(cfg: DictConfig, runs_dir: Path, pictures: Callable[[], Iterable[Sample]] | None) -> str:
-    """The checkpoint `zoo:NAME` that fits a source best, which is said with the classes that it knows.
+def fitting(cfg: DictConfig, runs_dir: Path, pictures: Callable[[], Iterable[Sample]] | None) -> str | None:
+    """The checkpoint `zoo:NAME` that fits a source best, which is said with the classes that it knows; None: none does.
 
     For events it is the network of events, for pictures that with the highest `fit_to_pictures` of the first of them.
 
@@ -36,6 +36,8 @@ def fitting(cfg: DictConfig, runs_dir: Path, pictures: Callable[[], Iterable[Sam
     """
     found = {name: weights_in(in_zoo(name)) for name in zoo_names()}
     fits = {name: weights for name, weights in found.items() if _sees_events(weights) == (pictures is None)}
+    if not fits:
+        return None
     chosen, why = next(iter(fits)), "which sees events"
     if pictures is not None:
         seen = list(pictures())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import re
 import shlex
 import tempfile
@@ -30,8 +31,8 @@ AS_TRAINED = "as_trained"  # and the figures in 32 bits
 LOCAL = ("data_dir", "runs_dir", "dataset.root", "weights", "teacher")  # settings that say where files lie
 HEAD = """# The zoo
 
-Trained detectors that come with emsyolo: `checkpoint=zoo:NAME` in evaluate.py, predict.py and export.py,
-`weights=zoo:NAME` and `teacher=zoo:NAME` in train.py, `load_detector("zoo:NAME")` in Python. Each has a card with its
+Trained detectors that come with emsyolo: `checkpoint=zoo:NAME` for evaluate, predict and export,
+`weights=zoo:NAME` and `teacher=zoo:NAME` for train, `load_detector("zoo:NAME")` in Python. Each has a card with its
 figures by class and by T, `emsyolo/zoo/NAME.md`. Weights are stored in 8 bits, and the figures are measured so. The
 best epoch is selected on the images that are evaluated.
 """
@@ -47,11 +48,14 @@ def portable(config: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, A
     Raises:
         ValueError: another setting is an absolute path; names it.
     """
-    result = OmegaConf.create(dict(config))
+    plain = copy.deepcopy(dict(config))
     for key in LOCAL:
-        OmegaConf.update(result, key, OmegaConf.select(OmegaConf.create(dict(usual)), key), force_add=True)
-    plain: dict[str, Any] = OmegaConf.to_container(result, resolve=False)  # type: ignore[assignment]
-    if paths := list(absolute_paths(plain)):
+        *parents, last = key.split(".")
+        of, theirs = plain, usual
+        for parent in parents:
+            of, theirs = of[parent], theirs[parent]
+        of[last] = theirs.get(last)
+    if paths := absolute_paths(plain):
         raise ValueError(f"{', '.join(paths)}: absolute paths of this machine; expected none")
     return plain
 
@@ -71,7 +75,7 @@ def add(name: str, checkpoint: Path, words: Sequence[str]) -> Path:
     Args:
         name: what it is to be called.
         checkpoint: of the training.
-        words: of the command line of train.py that trained it; those that say where its data lies are used here and
+        words: of the command line, after `train`, that trained it; those that say where its data lies are used here and
             are not kept.
 
     Raises:
@@ -80,10 +84,10 @@ def add(name: str, checkpoint: Path, words: Sequence[str]) -> Path:
     weights = weights_in(checkpoint)
     kept = [word for word in words if word.partition("=")[0] not in LOCAL]
     here = [word for word in words if word.partition("=")[0] in ("data_dir", "dataset.root")]
-    usual = OmegaConf.to_container(compose_config("train", kept), resolve=False)
-    config = {**weights.config, "config": portable(weights.config["config"], usual)}  # type: ignore[arg-type]
+    usual: Any = OmegaConf.to_container(compose_config("train", kept), resolve=False)
+    config = {**weights.config, "config": portable(weights.config["config"], usual)}
     root = ["dataset.root=FOLDER"] if any(word.startswith("dataset.root=") for word in here) else []
-    config[COMMAND] = shlex.join(["python", "train.py", *kept, *root])
+    config[COMMAND] = shlex.join(["emsyolo", "train", *kept, *root])
     detector = trained_detector(saved_config(weights), weights)
     with tempfile.TemporaryDirectory() as folder:
         measured = []
@@ -140,7 +144,7 @@ def main(words: Sequence[str] | None = None) -> None:
     adding = tasks.add_parser("add")
     adding.add_argument("name")
     adding.add_argument("checkpoint", type=Path)
-    adding.add_argument("words", nargs="*", help="as typed after train.py")
+    adding.add_argument("words", nargs="*", help="as typed after train")
     tasks.add_parser("table")
     typed = parser.parse_args(words)
     print(add(typed.name, typed.checkpoint, typed.words) if typed.task == "add" else table(), end="")

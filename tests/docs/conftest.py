@@ -20,7 +20,7 @@ from emsyolo.app.command import begin
 SMALL = ["dataset.limit=8", "dataset.size_hw=[64,96]", "dataset.batch_size=4", "dataset.eval_batch_size=4"]
 # Few images, small ones, one epoch, an eighth of the channels:
 CHEAP = {
-    "train": [*SMALL, "trainer.max_epochs=1", "trainer.log_every_n_steps=1", "model.width=0.125"],
+    "train": [*SMALL, "trainer.max_epochs=1", "trainer.log_every_n_steps=1", "model.width=0.125", "pictures=false"],
     "evaluate": SMALL,
     "predict": [],
     "export": SMALL,

@@ -20,15 +20,13 @@ SHELLS = ("shell", "console", "bash", "sh")
 RUNS = "runs"  # is run by the tests, with the cheap settings that `test_commands.py` and `conftest.py` list
 ELSEWHERE = "runs elsewhere"  # is run by another test, of `tests/e2e`
 HAND = "by hand"  # set-up and tools; only the names of targets, extras and tools are checked
-NOT_YET = "not yet"  # must not be composed yet; the test fails when it can be
 NEEDS = ("needs data", "needs gpu", "needs network", "needs a cluster", "needs time")  # is composed
-MARKS = (RUNS, ELSEWHERE, HAND, NOT_YET, *NEEDS)
+MARKS = (RUNS, ELSEWHERE, HAND, *NEEDS)
 FENCE = re.compile(
     r"(?:^[ \t]*<!-- (?P<mark>[\w ]+) -->\n)?"
     r"^(?P<indent>[ \t]*)```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^(?P=indent)```",
     re.MULTILINE | re.DOTALL,
 )
-ANNOUNCED = ("data=FOLDER", "twin=", "zoo:")  # words of commands inside sentences and tables that are not yet there
 INLINE = re.compile(r"`((?:emsyolo|python) [^`\n]*=[^`\n]*)`")
 
 
@@ -57,7 +55,7 @@ class Command:
 
     Attributes:
         where: page and line.
-        mark: of its fence; of one inside a sentence `needs time`, or `not yet`.
+        mark: of its fence; of one inside a sentence `needs time`.
         words: all of the line.
         task: `train`, `evaluate`, `predict` or `export`; nothing for another program.
         overrides: the words after it.
@@ -93,8 +91,7 @@ def commands() -> list[Command]:
     for page in PAGES:
         text = FENCE.sub("", page.read_text(encoding="utf-8"))
         for match in INLINE.finditer(text):
-            mark = NOT_YET if any(word in match[1] for word in ANNOUNCED) else "needs time"
-            found.append(command(shlex.split(match[1]), f"{page.relative_to(ROOT)}: {match[1]}", mark))
+            found.append(command(shlex.split(match[1]), f"{page.relative_to(ROOT)}: {match[1]}", "needs time"))
     return found
 
 

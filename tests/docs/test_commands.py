@@ -18,7 +18,6 @@ from pages import (
     ELSEWHERE,
     HAND,
     MARKS,
-    NOT_YET,
     ROOT,
     RUNS,
     SHELLS,
@@ -48,7 +47,7 @@ def composed_sets() -> dict[tuple[str, tuple[str, ...]], list[Command]]:
     """Commands by task and options: which keys there are depends on these, so one composition serves them all."""
     found: dict[tuple[str, tuple[str, ...]], list[Command]] = defaultdict(list)
     for one in TYPED:
-        if one.mark != NOT_YET and not refused(one):
+        if not refused(one):
             found[one.task, tuple(sorted(set(groups(hydra_words(one)))))].append(one)
     return found
 
@@ -63,7 +62,7 @@ def refused(one: Command) -> str:
 
 
 def test_every_word_is_understood() -> None:
-    assert [(one.where, refused(one)) for one in TYPED if one.mark != NOT_YET and refused(one)] == []
+    assert [(one.where, refused(one)) for one in TYPED if refused(one)] == []
 
 
 def hydra_words(one: Command) -> list[str]:
@@ -87,17 +86,6 @@ def test_commands_compose(typed: tuple[str, tuple[str, ...]]) -> None:
         compose_config(task, [*(word for word in options if not word.startswith("hydra/")), *words])
     except HydraException as error:
         pytest.fail(f"{error}; one of {[one.where for one in SETS[typed]]}")
-
-
-@pytest.mark.parametrize("one", [one for one in TYPED if one.mark == NOT_YET], ids=lambda one: one.where)
-def test_what_is_announced_is_not_there_yet(one: Command) -> None:
-    try:
-        words = hydra_words(one)
-        compose_config(one.task, words)
-    except (HydraException, ValueError):
-        return
-    if not any("zoo:" in word for word in words):
-        pytest.fail(f"{one.where} composes: mark it `needs data` or `runs`")
 
 
 def test_other_programs_exist() -> None:

@@ -72,8 +72,8 @@ def film(answers: int = 5) -> Film:
 
 
 def extras(folder: Path, **more: Any) -> Extras:
-    """The rest of a page, with a training in `folder/run`."""
-    run = folder / "run"
+    """The rest of a page, with a training in a folder of it."""
+    run = folder / "a_run_of_a_name_that_is_longer_than_any_phone_is_wide"
     run.mkdir(exist_ok=True)
     (run / "metrics.csv").write_text(
         "epoch,step,lr-AdamW,train/loss,val/mAP\n,4,0.2,,\n0,9,,3.0,0.1\n,14,0.1,,\n1,19,,2.0,0.4\n2,29,,1.5,0.3\n"

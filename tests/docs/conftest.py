@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,22 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from torchvision.io import write_png
 
-from emsyolo.app import call, python
+from emsyolo.app import call, measure, python
 from emsyolo.app.command import begin
 
 SMALL = ["dataset.limit=8", "dataset.size_hw=[64,96]", "dataset.batch_size=4", "dataset.eval_batch_size=4"]
 # Few images, small ones, one epoch, an eighth of the channels:
 CHEAP = {
     "train": [*SMALL, "trainer.max_epochs=1", "trainer.log_every_n_steps=1", "model.width=0.125", "pictures=false"],
-    "evaluate": SMALL,
+    "evaluate": [*SMALL, "pictures=false"],
     "predict": [],
     "export": SMALL,
 }
 
 
 def cheap(task: str, words: Sequence[str]) -> list[str]:
-    """What is added to the words of a command that is run, but for what they say themselves; one epoch in any case."""
-    typed = {word.partition("=")[0] for word in words} - {"trainer.max_epochs"}
+    """What is added to the words of a command that is run, but for what they say themselves; length in any case."""
+    typed = {word.partition("=")[0] for word in words} - {"trainer.max_epochs", "dataset.limit"}
     return [word for word in CHEAP[task] if word.partition("=")[0] not in typed]
 
 
@@ -42,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_png(torch.randint(0, 256, (3, 48, 64), dtype=torch.uint8), str(folder / "photos" / f"scene{number}.png"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(python, "compose", cheaply(python.compose))
+        quicken(patch)
         metrics = call("train")
     (folder / "PATH.safetensors").symlink_to((folder / metrics["checkpoint"]).resolve())
     return folder
@@ -54,12 +55,18 @@ def work(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     monkeypatch.chdir(trained)
-    monkeypatch.setattr(python, "compose", cheaply(python.compose))
+    quicken(monkeypatch)
     yield trained
     GlobalHydra.instance().clear()
     HydraConfig.instance().cfg = None
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+def quicken(patch: pytest.MonkeyPatch) -> None:
+    """Let `emsyolo.app.call` compose cheap settings, and the speed of a network be measured in a few runs."""
+    patch.setattr(python, "compose", cheaply(python.compose))
+    patch.setattr(measure, "measure_speed", partial(measure.measure_speed, seconds=0.05))
 
 
 def cheaply(compose: Callable[..., Any]) -> Callable[..., Any]:

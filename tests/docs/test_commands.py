@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import pytest
 from hydra.errors import HydraException
@@ -119,12 +120,13 @@ def test_commands_run(run_task: Callable[[str, Sequence[str]], None]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", sorted(PROGRAMS))
-def test_programs_run(page: str, work: Path) -> None:
-    names: dict[str, Any] = {"__name__": "page"}
+def test_programs_run(page: str, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("a_page")
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # dataclasses look there
     for fence in FENCES:
         if (fence.page, fence.language, fence.mark) == (page, "python", RUNS):
             code = "\n" * fence.line + fence.body  # so that a traceback has the line of the page
-            exec(compile(code, str(ROOT / page), "exec"), names)
+            exec(compile(code, str(ROOT / page), "exec", dont_inherit=True), module.__dict__)
 
 
 def test_python_that_is_not_run_can_be_read() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from emsyolo.app.build import detector_of
-from emsyolo.app.config import Asked, newest_run, saved_config
+from emsyolo.app.config import Asked, saved_config
 from emsyolo.app.darknet import darknet_checkpoint
+from emsyolo.app.runs import newest_run
 from emsyolo.convert.converter import Conversion, converted_like
 from emsyolo.model.detector import Detector
 from emsyolo.weights import BEST

@@ -17,7 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import emsyolo
-from emsyolo.app.config import compose_config, conf_dir
+from emsyolo.app.config import compose_config
+from emsyolo.app.folder import conf_dir
 from emsyolo.app.run import any_terminal, message, run
 from emsyolo.app.words import did_you_mean, understood
 

@@ -15,7 +15,7 @@ import torch
 from packaging.requirements import Requirement
 
 import emsyolo
-from emsyolo.app.config import conf_dir
+from emsyolo.app.folder import conf_dir
 from emsyolo.device import has_bfloat16, training_precision
 from emsyolo.neuron.kernels.gpu import why_not_cupy, why_not_triton
 

@@ -80,11 +80,11 @@ def evaluate(asked: Asked) -> dict[str, Any]:
     along = Along(passes.detector, data, postprocess, [] if cfg.report else None) if cfg.stream else None
     return measure(
         passes, data, postprocess, out=out, facts=facts, energy=Energy(**cfg.energy), drawing=drawing, along=along,
-        run=run_of(weights.path),
+        run=_training_of(weights.path),
     )  # fmt: skip
 
 
-def run_of(checkpoint: Path) -> Path | None:
+def _training_of(checkpoint: Path) -> Path | None:
     """The folder of the training that a checkpoint lies in; None: it lies elsewhere."""
     folder = checkpoint.parent.parent
     return folder if (folder / "metrics.csv").is_file() else None

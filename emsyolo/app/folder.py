@@ -1,4 +1,4 @@
-"""Folders for what a task writes, each for only one task."""
+"""The folder of the configs, and those for what a task writes, each for only one task."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from pathlib import Path
 
 TWIN = "twin"  # of a run that trains a twin first: what lies in this folder is the twin's
 UNUSUAL = re.compile(r"[^\w.+-]+")  # in names that stand in paths, patterns and commands
+
+
+def conf_dir() -> Path:
+    """The folder of the configs: beside the package in a clone, inside it in a wheel."""
+    package = Path(__file__).resolve().parents[1]
+    beside = package.parent / "conf"
+    return beside if beside.is_dir() else package / "conf"
 
 
 def folder_name(path: object) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
-from emsyolo.app.config import conf_dir
+from emsyolo.app.folder import conf_dir
 
 PLUMBING = ("_target_", "_partial_")
 NO_OPTION = ("null", "none", "")

@@ -14,10 +14,12 @@ from hydra.types import RunMode
 from omegaconf import open_dict
 
 from emsyolo.app.checkpoint import trained_detector, weights_in
-from emsyolo.app.config import Asked, conf_dir, forget_run_folder, saved_config
+from emsyolo.app.config import Asked, saved_config
 from emsyolo.app.evaluate import evaluate
 from emsyolo.app.export import export
+from emsyolo.app.folder import conf_dir
 from emsyolo.app.predict import predict
+from emsyolo.app.runs import forget_run_folder
 from emsyolo.app.train import train
 from emsyolo.model.detector import Detector
 

@@ -14,7 +14,8 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from emsyolo.app.config import Asked, discard_run_folder
+from emsyolo.app.config import Asked
+from emsyolo.app.runs import discard_run_folder
 
 log = logging.getLogger(__name__)
 

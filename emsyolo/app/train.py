@@ -15,11 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 from emsyolo.app.before import draw_data
 from emsyolo.app.build import data_of, detector_of, fit_to_data, plain, resolved, threshold
 from emsyolo.app.checkpoint import fit_to_weights, trained_detector, weights_in
-from emsyolo.app.config import Asked, first_process, overlay, resumed_checkpoint, saved_config
+from emsyolo.app.config import Asked, overlay, saved_config
 from emsyolo.app.convert import calibration_frames
 from emsyolo.app.folder import TWIN
 from emsyolo.app.measure import Energy, measure
 from emsyolo.app.passes import Direct
+from emsyolo.app.runs import first_process, resumed_checkpoint
 from emsyolo.app.sheets import Drawing
 from emsyolo.app.twin import TWIN_OF, check_twin, twin_config
 from emsyolo.convert.equalise import fit_scales
@@ -32,8 +33,8 @@ from emsyolo.model.detector import Detector
 from emsyolo.neuron.memory import set_memory
 from emsyolo.report.card import model_card
 from emsyolo.report.curves import training_curves
+from emsyolo.report.history import read_history
 from emsyolo.trainer.fit import fit
-from emsyolo.trainer.history import best_epoch
 from emsyolo.trainer.module import DetectionModule, Teacher
 from emsyolo.trainer.validate import best_figure
 from emsyolo.weights import BEST, LAST
@@ -230,9 +231,9 @@ def _finish(
     save_weights(shared, detector, hyperparameters)
     if (out / "metrics.csv").exists():
         training_curves(out / "training.png", out / "metrics.csv", f"val/{best_by}")
-        found = best_epoch(out / "metrics.csv", f"val/{best_by}")
+        found = read_history(out / "metrics.csv").best(f"val/{best_by}")
         if found is not None:
-            log.info("epoch %d is best (%s %.4f), written: %s", found[0], best_by, found[1], best)
+            log.info("epoch %d is best (%s %.4f), written: %s", found[0] + 1, best_by, found[1], best)
     metrics = measure(
         Direct(for_inference(detector, named_device("auto"))),
         data,

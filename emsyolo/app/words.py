@@ -13,7 +13,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from emsyolo.app.config import conf_dir
+from emsyolo.app.folder import conf_dir
 from emsyolo.typed import typed
 
 WITH_A_VALUE = (

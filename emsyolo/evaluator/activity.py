@@ -8,11 +8,11 @@ from itertools import accumulate, pairwise
 from types import TracebackType
 from typing import Any, Self
 
-import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from emsyolo.evaluator.alphabet import NUMBERS, Declared, bare, declared_of, tagged
+from emsyolo.evaluator.count import Count, until_step
 from emsyolo.neuron.neuron import Spikes, is_neuron, spikes_of
 
 PJ_TO_MJ = 1e-9
@@ -106,84 +106,6 @@ def energy(layers: Sequence[ConvActivity], *, mac_pj: float, ac_pj: float) -> di
 Seen = Callable[[Any, Tensor, Declared | None, Tensor], Declared | None]
 
 
-class _Count:
-    """Running sums over one module's calls, kept on its device so that counting never waits for it."""
-
-    def __init__(self) -> None:
-        self.elements = 0
-        self.nonzero: Tensor | int = 0  # by step, or one sum of all
-        self.spikes: Tensor | int = 0  # likewise; a 3 is three
-        self.outside: Tensor | int = 0  # of the alphabet that was declared, or, where none was, of 0 and 1
-        self.beyond: Tensor | int = 0  # where nothing was declared: of -1, 0 and 1
-        self.macs = 0
-        self.samples = 0
-        self.declared: Declared | None = None
-
-    def add(self, x: Tensor, declared: Declared | None, steps: int, images: int) -> None:
-        """Count the values of a call: of each step apart, where it had all of them, `steps` times `images` rows.
-
-        Of unrolled spikes the planes stand one after the other, each with all steps.
-        """
-        rows = x.flatten(0, 1) if x.ndim > 4 else x
-        whole = images > 0 and len(rows) % (steps * images) == 0
-        parts = rows.unflatten(0, (-1, steps, images)).unbind(1) if whole else (rows,)
-        counted = torch.stack([torch.count_nonzero(part) for part in parts])
-        nonzero = counted.sum()
-        self.elements += x.numel()
-        self.nonzero = _added(self.nonzero, counted)
-        self.declared = declared = NUMBERS if self.declared is NUMBERS else declared
-        if declared is NUMBERS:
-            return
-        spikes = Spikes() if declared is None or declared.spikes is None else declared.spikes
-        if spikes == Spikes():
-            self.spikes = _added(self.spikes, counted)
-            self.outside = self.outside + (nonzero - torch.count_nonzero(x == 1))
-        else:
-            size = x.abs()
-            inside = (size <= spikes.levels) & (x == x.round())
-            sums = [part.abs().sum(dtype=torch.float64) for part in parts]
-            self.spikes = _added(self.spikes, torch.stack(sums))
-            self.outside = self.outside + torch.count_nonzero(~(inside if spikes.signed else inside & (x >= 0)))
-        if declared is None:
-            self.beyond = self.beyond + (nonzero - torch.count_nonzero(x.abs() == 1))
-
-    def share(self, steps: int | None) -> float:
-        """How much of its work it has done after so many steps: all of it, where it is not done step by step."""
-        counted = self.nonzero.numel() if isinstance(self.nonzero, Tensor) else 1
-        return 1.0 if steps is None or counted == 1 else steps / counted
-
-    def alphabet(self, name: str) -> Spikes | None:
-        """What the values were, declared or, where nothing was, as seen.
-
-        Raises:
-            ValueError: values outside the alphabet that was declared.
-        """
-        if self.declared is None:
-            return None if int(self.beyond) else Spikes(signed=bool(int(self.outside)))
-        spikes = self.declared.spikes
-        if spikes is not None and int(self.outside):
-            least = -spikes.levels if spikes.signed else 0
-            raise ValueError(
-                f"{name}: spikes are declared as whole numbers from {least} to {spikes.levels}, but "
-                f"{int(self.outside)} of {self.elements} values are not; the neuron's `spikes` must say what it sends"
-            )
-        return spikes
-
-
-def _added(sums: Tensor | int, counted: Tensor) -> Tensor:
-    """Sums by step with those of another call; sums of all where the two have not the same steps."""
-    if isinstance(sums, Tensor) and len(sums) != len(counted):
-        sums, counted = sums.sum().view(1), counted.sum().view(1)
-    return sums + counted
-
-
-def _until(sums: Tensor | int, steps: int | None) -> int:
-    """The sum over the first steps; over all where it is not known by step."""
-    if not isinstance(sums, Tensor):
-        return sums
-    return int((sums if steps is None or len(sums) == 1 else sums[:steps]).sum())
-
-
 class ActivityMeter:
     """Counts what goes into every convolution and comes out of every spiking neuron of a network while it runs.
 
@@ -209,10 +131,10 @@ class ActivityMeter:
         self.network = network
         self.images = 0
         self.expects: tuple[int, int] | None = None
-        self._maps: dict[str, list[_Count]] = {name: [] for name in maps}
+        self._maps: dict[str, list[Count]] = {name: [] for name in maps}
         self._read: dict[str, int] = dict.fromkeys(maps, 0)  # read-outs of this pass
-        self._convolutions: dict[str, _Count] = {}
-        self._neurons: dict[str, _Count] = {}
+        self._convolutions: dict[str, Count] = {}
+        self._neurons: dict[str, Count] = {}
         self._hooks: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
@@ -254,7 +176,7 @@ class ActivityMeter:
         for name, count in self._neurons.items():
             count.alphabet(name)
         outputs = sum(count.elements * count.share(steps) for count in self._neurons.values())
-        spikes = sum(_until(count.spikes, steps) for count in self._neurons.values())
+        spikes = sum(until_step(count.spikes, steps) for count in self._neurons.values())
         layers = [
             self._layer(name, self._maps[name][read_out] if self._maps.get(name) else count, steps)
             for name, count in self._convolutions.items()
@@ -267,18 +189,18 @@ class ActivityMeter:
         """`Activity.report` of what the network did."""
         return self.activity().report(mac_pj=mac_pj, ac_pj=ac_pj)
 
-    def _layer(self, name: str, count: _Count, steps: int | None) -> ConvActivity:
+    def _layer(self, name: str, count: Count, steps: int | None) -> ConvActivity:
         spikes = count.alphabet(f"input of {name}")
         share = count.share(steps)
         macs = count.macs * share / self.images
         elements = max(1, count.elements) * share
         return ConvActivity(
             name=name,
-            firing_rate=_until(count.nonzero, steps) / elements,
+            firing_rate=until_step(count.nonzero, steps) / elements,
             levels=None if spikes is None else spikes.levels,
             signed=spikes is not None and spikes.signed,
             macs=macs,
-            synops=macs if spikes is None else _until(count.spikes, steps) / elements * macs,
+            synops=macs if spikes is None else until_step(count.spikes, steps) / elements * macs,
             passes=count.samples * share / self.images,
         )
 
@@ -307,15 +229,15 @@ class ActivityMeter:
 
         return count_input
 
-    def _of_call(self, name: str) -> _Count:
+    def _of_call(self, name: str) -> Count:
         """Where the call of a convolution that begins is counted."""
-        last = self._convolutions.setdefault(name, _Count())
+        last = self._convolutions.setdefault(name, Count())
         if name not in self._maps:
             return last
         counts, place = self._maps[name], self._read[name]
         self._read[name] += 1
         if place == len(counts):
-            counts.append(_Count())
+            counts.append(Count())
         self._convolutions[name] = counts[place]
         return counts[place]
 
@@ -325,7 +247,7 @@ class ActivityMeter:
             if spikes is None:
                 return NUMBERS
             sent = Declared(spikes)
-            self._neurons.setdefault(name, _Count()).add(output, sent, *(self.expects or (1, 0)))
+            self._neurons.setdefault(name, Count()).add(output, sent, *(self.expects or (1, 0)))
             return sent
 
         return count_output

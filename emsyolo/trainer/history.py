@@ -72,20 +72,6 @@ class History(Logger):
             writer.writerows(rows)
 
 
-def best_epoch(path: Path, column: str) -> tuple[int, float] | None:
-    """The epoch, from 1, with the largest value of a column, the first of several, and the value; None without any.
-
-    Args:
-        path: the CSV file of a training.
-        column: such as `val/mAP`.
-    """
-    measured = [(row[column], int(row["epoch"]) + 1) for row in _rows(path) if column in row and "epoch" in row]
-    if not measured:
-        return None
-    value, epoch = max(measured, key=lambda pair: (pair[0], -pair[1]))
-    return epoch, value
-
-
 def _rows(path: Path) -> list[dict[str, float]]:
     """The rows of the file that are whole; none if there is no file."""
     if not path.exists():

@@ -79,7 +79,7 @@ class DetectionModule(lightning.LightningModule):
         names = ", ".join(sample.name for sample in batch.samples[:4])
         self._last = Late(parts["loss"]), f"epoch {self.current_epoch}, batch {batch_idx} ({names}, ...)"
         # What is trained on is the batch's sum; shown is the sum of the parts beside it.
-        shown = {**parts, "loss": parts["loss"].detach() / len(batch)}
+        shown = {**parts, "loss": torch.stack([parts[name] for name in self.parts]).sum()}
         self.log_dict({f"train/{name}": value for name, value in shown.items()}, batch_size=len(batch))
         # Published: gradients of accumulated batches and of several processes are summed; Lightning averages them.
         return parts["loss"] * self.trainer.accumulate_grad_batches * self.trainer.world_size

@@ -13,7 +13,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from emsyolo.app.build import data_of
-from emsyolo.app.config import compose_config, conf_dir
+from emsyolo.app.config import compose_config
+from emsyolo.app.folder import conf_dir
 from emsyolo.app.keys import PLUMBING, Key, explained
 
 CONF = conf_dir()

@@ -29,7 +29,8 @@ from pages import (
 )
 
 from emsyolo.app.command import TASKS, TOOLS
-from emsyolo.app.config import compose_config, conf_dir
+from emsyolo.app.config import compose_config
+from emsyolo.app.folder import conf_dir
 from emsyolo.app.words import understood
 
 FENCES, COMMANDS = fences(), commands()

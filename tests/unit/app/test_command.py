@@ -10,7 +10,7 @@ import yaml
 import emsyolo
 from emsyolo.app import doctor
 from emsyolo.app.command import TASKS, TOOLS, main
-from emsyolo.app.config import conf_dir
+from emsyolo.app.folder import conf_dir
 from emsyolo.app.help import task_help
 
 

@@ -10,17 +10,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
 from emsyolo.app.build import plain
-from emsyolo.app.config import (
-    FROM_CHECKPOINT,
-    Asked,
-    compose_config,
-    log_file,
-    newest_run,
-    overlay,
-    resumed_checkpoint,
-    run_folder,
-    with_checkpoint,
-)
+from emsyolo.app.config import FROM_CHECKPOINT, Asked, compose_config, overlay, with_checkpoint
+from emsyolo.app.runs import log_file, newest_run, resumed_checkpoint, run_folder
 from emsyolo.weights.checkpoint import Weights
 
 

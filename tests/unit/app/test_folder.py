@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emsyolo.app.config import forget_run_folder, run_folder, sweep_time
 from emsyolo.app.folder import new_folder
+from emsyolo.app.runs import forget_run_folder, run_folder, sweep_time
 
 
 def test_each_call_makes_a_folder_of_its_own(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import json
 
 import hydra
 
-from emsyolo.app.config import conf_dir
+from emsyolo.app.folder import conf_dir
 from emsyolo.app.run import run
 from emsyolo.report.style import new_figure, save
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from emsyolo.app.build import plain
-from emsyolo.app.config import compose_config, conf_dir, saved_config
+from emsyolo.app.config import compose_config, saved_config
+from emsyolo.app.folder import conf_dir
 from emsyolo.app.trusted import TRUST, check_trusted
 from emsyolo.weights.checkpoint import Weights, read_weights
 

@@ -11,7 +11,8 @@ import yaml
 from safetensors.torch import load_file
 
 from emsyolo.app import call
-from emsyolo.app.config import compose_config, run_folder
+from emsyolo.app.config import compose_config
+from emsyolo.app.runs import run_folder
 from emsyolo.app.twin import TWIN_OF, check_twin, twin_config
 from emsyolo.weights.checkpoint import read_weights
 

@@ -80,7 +80,7 @@ def evaluate(asked: Asked) -> dict[str, Any]:
     along = Along(passes.detector, data, postprocess, [] if cfg.report else None) if cfg.stream else None
     return measure(
         passes, data, postprocess, out=out, facts=facts, energy=Energy(**cfg.energy), drawing=drawing, along=along,
-        run=_training_of(weights.path),
+        run=_training_of(weights.path), speed_s=cfg.speed_s,
     )  # fmt: skip
 
 

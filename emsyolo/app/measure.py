@@ -97,6 +97,7 @@ def measure(
     drawing: Drawing | None = None,
     along: Along | None = None,
     run: Path | None = None,
+    speed_s: float = 3.0,
 ) -> dict[str, Any]:
     """Evaluate, print tables, and write `metrics.json` and pictures.
 
@@ -110,6 +111,7 @@ def measure(
         drawing: what is drawn; None is `Drawing()`.
         along: measure it along streams as well.
         run: folder of the training that made the weights, for the page; None: unknown.
+        speed_s: how long latency and throughput are measured, each; 0: in one run.
 
     Returns:
         What is written to `metrics.json`. Where the network is read out at several steps it has `by_T`, and where it
@@ -135,6 +137,7 @@ def measure(
             lambda images: postprocess(passes.answer(seen.example.expand(-1, images, -1, -1, -1))),
             batch_size=passes.batch_size or data.eval_batch_size,
             device=device_of(passes.detector),
+            seconds=speed_s,
         ),
         "parameters": sum(p.numel() for p in passes.detector.parameters()),
         **facts,

@@ -242,6 +242,7 @@ def _finish(
         facts={"checkpoint": str(shared), **facts},
         energy=Energy(**cfg.energy),
         drawing=Drawing(pictures=cfg.get("pictures", True)),
+        speed_s=cfg.get("speed_s", 3.0),
     )
     log.info("written: %s", model_card(shared, {**hyperparameters, "config": resolved(cfg)}, metrics))
     return metrics

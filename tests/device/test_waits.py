@@ -183,7 +183,7 @@ class Images:
 def test_reading_out_at_several_steps_waits_as_for_one(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "measure_speed", lambda run, batch_size, device: {})
+    monkeypatch.setattr(measuring, "measure_speed", lambda run, **how: {})
     monkeypatch.setattr(measuring, "_say", lambda metrics, out: None)
     batches = [stills(3 * i) for i in range(3)]
     samples = [one for batch in batches for one in batch.samples]

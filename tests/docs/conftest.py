@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,15 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from torchvision.io import write_png
 
-from emsyolo.app import call, measure, python
+from emsyolo.app import call, python
 from emsyolo.app.command import begin
 
+QUICK = ["pictures=false", "speed_s=0"]
 SMALL = ["dataset.limit=8", "dataset.size_hw=[64,96]", "dataset.batch_size=4", "dataset.eval_batch_size=4"]
 # Few images, small ones, one epoch, an eighth of the channels:
 CHEAP = {
-    "train": [*SMALL, "trainer.max_epochs=1", "trainer.log_every_n_steps=1", "model.width=0.125", "pictures=false"],
-    "evaluate": [*SMALL, "pictures=false"],
+    "train": [*SMALL, "trainer.max_epochs=1", "trainer.log_every_n_steps=1", "model.width=0.125", *QUICK],
+    "evaluate": [*SMALL, *QUICK],
     "predict": [],
     "export": SMALL,
 }
@@ -64,9 +64,8 @@ def work(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def quicken(patch: pytest.MonkeyPatch) -> None:
-    """Let `emsyolo.app.call` compose cheap settings, and the speed of a network be measured in a few runs."""
+    """Let `emsyolo.app.call` compose cheap settings."""
     patch.setattr(python, "compose", cheaply(python.compose))
-    patch.setattr(measure, "measure_speed", partial(measure.measure_speed, seconds=0.05))
 
 
 def cheaply(compose: Callable[..., Any]) -> Callable[..., Any]:

@@ -42,7 +42,7 @@ def test_trains_and_evaluates(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     assert trained["events"]["rate_per_s"] > 100
     assert {"none", "prophesee", "one_mpx"} <= trained["by_filter"].keys()
     recorded = name != "rvt_tree"  # which keeps frames
-    evaluated = call("evaluate", *data, "model=ems_small", f"stream={recorded}")
+    evaluated = call("evaluate", "speed_s=0", *data, "model=ems_small", f"stream={recorded}")
     assert evaluated["mAP"] == trained["mAP"]
     assert not recorded or evaluated["stream"]["steps"] >= evaluated["stream"]["recordings"] > 0
     (run, _) = sorted((tmp_path / "runs").glob(f"{name}/ems_small/*"))

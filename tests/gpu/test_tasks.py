@@ -22,9 +22,9 @@ def small(folder: Path) -> list[str]:
 @pytest.mark.parametrize("model", ["ems_small", "ems_small_ilif"])
 def test_training_and_evaluation(device: torch.device, tmp_path: Path, model: str) -> None:
     once = ["trainer.max_epochs=1", "optimizer.warmup_epochs=0", "model.width=0.125"]
-    trained = call("train", *small(tmp_path), *once, f"model={model}")
+    trained = call("train", "speed_s=0", *small(tmp_path), *once, f"model={model}")
     for typed in ([], ["precision=bf16"], ["compile=graph"]):
-        found = call("evaluate", *small(tmp_path), f"checkpoint={trained['checkpoint']}", *typed)
+        found = call("evaluate", "speed_s=0", *small(tmp_path), f"checkpoint={trained['checkpoint']}", *typed)
         assert found["mAP"] == pytest.approx(trained["mAP"], abs=0.02)
     assert torch.cuda.max_memory_allocated() > 0
 
@@ -32,14 +32,16 @@ def test_training_and_evaluation(device: torch.device, tmp_path: Path, model: st
 def test_streams(device: torch.device, tmp_path: Path) -> None:
     typed = [f"data_dir={tmp_path}", f"runs_dir={tmp_path}/runs", "dataset=digits_dvs", "dataset.limit=8",
              "dataset.batch_size=4", "dataset.num_workers=0"]  # fmt: skip
-    trained = call("train", *typed, "trainer.max_epochs=1", "optimizer.warmup_epochs=0", "dataset.sequence=4")
-    found = call("evaluate", *typed, f"checkpoint={trained['checkpoint']}", "stream=true")
+    trained = call(
+        "train", "speed_s=0", *typed, "trainer.max_epochs=1", "optimizer.warmup_epochs=0", "dataset.sequence=4"
+    )
+    found = call("evaluate", "speed_s=0", *typed, f"checkpoint={trained['checkpoint']}", "stream=true")
     assert found["stream"]
 
 
 def test_conversion(device: torch.device, tmp_path: Path) -> None:
     once = ["trainer.max_epochs=1", "optimizer.warmup_epochs=0", "model.width=0.125"]
-    trained = call("train", *small(tmp_path), *once, "model=spiking_yolov3_fc")
+    trained = call("train", "speed_s=0", *small(tmp_path), *once, "model=spiking_yolov3_fc")
     for typed in (["convert=radix", "T=4"], ["convert=signed", "T=8"]):
-        found = call("evaluate", *small(tmp_path), f"checkpoint={trained['checkpoint']}", *typed)
+        found = call("evaluate", "speed_s=0", *small(tmp_path), f"checkpoint={trained['checkpoint']}", *typed)
         assert found["by_T"]

@@ -47,7 +47,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(root: Path, runs: Path) -> Path:
     """A checkpoint of an epoch, divided by a seed that is not the default."""
     typed = ["dataset=auto", f"dataset.root='{root}'", "dataset.size_hw=[64,96]", "dataset.split_seed=3"]
-    return Path(str(call("train", *typed, *TINY, f"runs_dir={runs}")["checkpoint"]))
+    return Path(str(call("train", "speed_s=0", *typed, *TINY, f"runs_dir={runs}")["checkpoint"]))
 
 
 def test_a_run_is_called_after_its_folder_and_states_no_licence(runs: Path, trained: Path) -> None:
@@ -64,7 +64,9 @@ def test_it_is_evaluated_on_its_own_folder_and_its_own_division(root: Path, runs
     assert (config["config"]["dataset"]["name"], config["dataset"]) == ("my_photos_2024", "my_photos_2024")
     measured = json.loads((trained.parents[1] / "metrics.json").read_text())
     # The newest run on the folder, which was divided by another seed than is typed here.
-    found = call("evaluate", "dataset=auto", f"dataset.root='{root}'", "dataset.num_workers=0", f"runs_dir={runs}")
+    found = call(
+        "evaluate", "speed_s=0", "dataset=auto", f"dataset.root='{root}'", "dataset.num_workers=0", f"runs_dir={runs}"
+    )
     assert Path(str(found["checkpoint"])).with_suffix("") == trained.with_suffix("")
     assert (found["images"], found["dataset"]) == (measured["images"], "my_photos_2024")
     assert found["mAP"] == pytest.approx(measured["mAP"], abs=1e-6)
@@ -98,7 +100,9 @@ def test_a_run_that_goes_on_keeps_what_it_was_begun_with(
 ) -> None:
     folder = ["experiment=small_photos", "dataset=auto", f"dataset.root='{root}'"]  # which data=FOLDER stands for
     with caplog.at_level(logging.INFO):
-        call("train", *folder, "model=ems_small", "resume=last", "trainer.max_epochs=1", f"runs_dir={runs}")
+        call(
+            "train", "speed_s=0", *folder, "model=ems_small", "resume=last", "trainer.max_epochs=1", f"runs_dir={runs}"
+        )
     config = OmegaConf.load(trained.parents[1] / "config.yaml")
     assert (config.dataset.size_hw, config.dataset.split_seed, config.dataset.batch_size) == ([64, 96], 3, 2)
 

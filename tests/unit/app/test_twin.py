@@ -57,7 +57,7 @@ def test_what_has_no_twin_is_refused(typed: list[str], said: str) -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run with a twin."""
     folder = tmp_path_factory.mktemp("twin")
-    call("train", *SMALL, f"data_dir={folder}", f"runs_dir={folder}/runs", "twin=true")
+    call("train", "speed_s=0", *SMALL, f"data_dir={folder}", f"runs_dir={folder}/runs", "twin=true")
     return next(folder.glob("runs/digits/ems_small/*"))
 
 
@@ -84,9 +84,9 @@ def test_a_run_that_broke_off_in_its_twin_goes_on_to_the_same_end(
     with monkeypatch.context() as patch:
         patch.setattr("emsyolo.app.train._finish", _break_off)
         with pytest.raises(KeyboardInterrupt):
-            call("train", *typed, "twin=true")
+            call("train", "speed_s=0", *typed, "twin=true")
     caplog.set_level("INFO")
-    call("train", *typed, "resume=last")
+    call("train", "speed_s=0", *typed, "resume=last")
     assert "/twin/checkpoints/last.ckpt" in caplog.text
     (cut,) = folder.glob("cut/digits/ems_small/*")
     ended = load_file(cut / "checkpoints" / "best.safetensors")

@@ -101,15 +101,21 @@ def understood(task: str, words: Sequence[str], command: str) -> list[str]:
         command: what was typed before them, such as `emsyolo train`.
 
     Returns:
-        The words, `data=FOLDER` as the words that it stands for; those, first, give way to what else was typed.
+        The words, options such as `-m` first, because Hydra reads none between others; `data=FOLDER` as the words that
+        it stands for, which give way to what else was typed.
 
     Raises:
         ValueError: a word that has no meaning here; one line that says what to type.
     """
     known = known_keys(task)
+    options: list[str] = []
     result, first, meant, foreign = [], [], [], []
     for before, word in pairwise(("", *words)):
-        if before in WITH_A_VALUE or (word.startswith("-") and "=" not in word) or word.startswith(("--", "~")):
+        if before in WITH_A_VALUE or (word.startswith("-") and "=" not in word) or word.startswith("--"):
+            options.append(word)
+            meant.append(word)
+            continue
+        if word.startswith("~"):
             result.append(word)
             meant.append(word)
             continue
@@ -127,7 +133,7 @@ def understood(task: str, words: Sequence[str], command: str) -> list[str]:
             meant.append(word)
     if foreign:
         raise ValueError(f"{', '.join(foreign)}: called otherwise here; did you mean: {command} {' '.join(meant)}")
-    return [word for word in first if not _typed_too(word, result)] + result
+    return options + [word for word in first if not _typed_too(word, result)] + result
 
 
 def _typed_too(word: str, words: Sequence[str]) -> bool:

@@ -25,7 +25,7 @@ def script(tmp_path: Path, data_dir: Path) -> Run:
         if name == "train.py" and not chosen:
             overrides = (*overrides, "model=ems_small")
         if name in ("train.py", "evaluate.py"):
-            overrides = ("speed_s=0", *overrides)
+            overrides = (*overrides, "speed_s=0")
         folders = [f"data_dir={data_dir}", f"runs_dir={tmp_path / 'runs'}"]
         command = [sys.executable, str(ROOT / name), *overrides, *folders]
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT, check=False)

@@ -142,7 +142,7 @@ def test_recordings_with_coco_json_train(script: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["dataset=digits_dvs", "protocol=foo"], "Could not find 'protocol/foo'"),
+        (["dataset=digits_dvs", "protocol=foo"], "protocol=foo: expected one of cordone, digits_dvs, ems, "),
         (["protocol=ems"], "Could not override 'protocol'. No match in the defaults list."),
         (["dataset=gen1_dvs"], "looked for the folder of the recordings and found none; expected FOLDER/train"),
         (["dataset=nmnist_scenes"], "looked for it and found none; expected the recordings NUMBER.bs2"),

@@ -51,4 +51,4 @@ def test_a_run_that_fails_in_any_way_is_a_line_and_the_others_go_on(tmp_path: Pa
     assert [row["failed"] for row in rows] == ["", "RuntimeError: CUDA out of memory. Tried to allocate 20 GiB", ""]
     assert table.with_suffix(".png").stat().st_size > 0
     assert imread(table.with_name("detections.png")).shape[1] == 2 * 120  # two runs' sheets of an inch
-    assert 'raise RuntimeError("CUDA out of memory' in done.stdout  # the traceback, for the log
+    assert 'raise RuntimeError("CUDA out of memory' in done.stderr  # the traceback, for the log

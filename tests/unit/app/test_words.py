@@ -87,11 +87,18 @@ def test_a_word_that_cannot_be_read_is_explained(word: str, proposed: str) -> No
 
 def test_what_can_be_read_is_left_as_it_is() -> None:
     for words in (
-        ["T=2", "--multirun", "+trainer.limit_train_batches=2", "~convert", 'dataset.root="/data (1)"'],
+        ["--multirun", "T=2", "+trainer.limit_train_batches=2", "~convert", 'dataset.root="/data (1)"'],
         ["--config-name", "train", "--info", "all", "-c", "job", "hydra.run.dir=/tmp/x", "weights=null"],
         ["hydra/launcher=joblib", "model@other=ems_small", "dataset.root='größe.jpg'"],
     ):
         assert understood("train", words, "train") == words
+
+
+def test_options_come_first() -> None:
+    words = ["T=2", "-m", "data=set", "seed=0,1", "--cfg", "job"]
+    assert understood("train", words, "train") == [
+        "-m", "--cfg", "job", "experiment=small_photos", "dataset=auto", "dataset.root=set", "T=2", "seed=0,1",
+    ]  # fmt: skip
 
 
 def test_a_group_has_no_null() -> None:

@@ -21,12 +21,13 @@ SWEEP_METRICS = ("mAP", "mAP50", "mAP75", "firing_rate", "energy_mJ", "energy_ra
 # Shown like "29.7 M":
 SWEEP_COUNTS = ("latency_steps", "spikes_per_image", "non_spike_macs", "parameters", "training_s")
 CLASSES_SHOWN = 10
-WIDTH_OF_A_FILE = 160  # columns where the output is no terminal: rich would take 80 and cut names
+WIDEST = 10_000  # columns that a table may ask for where the output is no terminal: rich would take 80 and cut names
 
 
 def show(table: Table) -> None:
     """Print a table, as wide as it needs to be where the output goes to a file."""
-    Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE).print(table)
+    console = Console() if sys.stdout.isatty() else Console(width=WIDEST)
+    console.print(table, width=None if console.is_terminal else console.measure(table).maximum)
 
 
 def metrics_table(metrics: Mapping[str, Any]) -> Table:
@@ -103,7 +104,7 @@ def sweep_table(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Table
     known = [row["mAP"] for row in rows if row.get("mAP") is not None]
     table = Table(title="Sweep", box=box.SIMPLE_HEAD, title_justify="left")
     for heading in (*keys, *shown):
-        table.add_column(heading, justify="right" if heading in shown else "left")
+        table.add_column(heading, justify="right" if heading in shown else "left", overflow="fold")
     for row in rows:
         is_best = bool(known) and row.get("mAP") == max(known)
         figures = [decimal(row.get(name)) if name in SWEEP_METRICS else count(row.get(name)) for name in shown]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from rich.console import Console
 from rich.table import Table
 
-from emsyolo.report.table import errors_table, layers_line, metrics_table, sweep_table
+from emsyolo.report.table import errors_table, layers_line, metrics_table, show, sweep_table
 
 METRICS: dict[str, Any] = {
     "mAP": 0.72124,
@@ -106,3 +107,11 @@ def test_sweep() -> None:
     assert shown[1] == "neuron.v_threshold | mAP | mAP50"
     assert shown[-2:] == ["0.3 | 0.5000 | 0.8000", "0.5 | - | -"]
     assert [row.style for row in table.rows] == ["bold", None]
+
+
+def test_a_file_gets_the_whole_table_however_wide(capsys: pytest.CaptureFixture[str]) -> None:
+    keys = [f"key.of.a.long.name.{i}" for i in range(20)]
+    show(sweep_table([dict.fromkeys(keys, "as long a value as its key")], keys))
+    shown = capsys.readouterr().out
+    assert all(key in shown for key in keys)
+    assert max(map(len, shown.splitlines())) < 20 * (len("as long a value as its key") + 4)

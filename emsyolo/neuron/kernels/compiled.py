@@ -223,6 +223,18 @@ def _forward(
             after[0, start:stop] = potential
 
 
+@numba.njit(inline="always")
+def gradient(grad: Any, both: Any, later: Any, counts: Any, ends: Any, decay: Any, slope: Any) -> Any:
+    """The gradient of a current, of those of its spike and of the next current, by two masks of its bits.
+
+    All in bytes, and nothing left out: what is shifted, or computed on condition, is not vectorised.
+    """
+    zero, nothing = np.uint8(0), decay - decay
+    counted, ended = np.uint8(both & counts) != zero, np.uint8(both & ends) != zero
+    own, kept = load(grad) * slope, decay * later
+    return (own if counted else nothing) + (nothing if ended else kept)
+
+
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
 def back_step(
     grad: NDArray[Any],
@@ -238,14 +250,9 @@ def back_step(
 
     A step's bits begin at `shift`; see `layout.Chain`.
     """
-    zero, nothing = np.uint8(0), decay - decay
-    # All in bytes, and nothing left out: what is shifted, or computed on condition, is not vectorised.
     counts, ends = np.uint8(inside << shift), np.uint8(stops << shift)
     for i in range(len(later)):
-        both = mark[i]
-        counted, ended = np.uint8(both & counts) != zero, np.uint8(both & ends) != zero
-        own, kept = load(grad[i]) * slope, decay * later[i]
-        later[i] = (own if counted else nothing) + (nothing if ended else kept)
+        later[i] = gradient(grad[i], mark[i], later[i], counts, ends, decay, slope)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from emsyolo.neuron.kernels.compiled import SHARE, back_step, load, memory, to_memory
+from emsyolo.neuron.kernels.compiled import SHARE, back_step, gradient, load, memory, to_memory
 from emsyolo.neuron.kernels.layout import Chain, in_order_of, like_rows, potential_dtype, together
 from emsyolo.neuron.kernels.normalised import block_of
 from emsyolo.neuron.kernels.team import in_team, shared
@@ -81,11 +81,27 @@ def _add_up(later: NDArray[Any], x: NDArray[Any], mean: Any) -> tuple[Any, Any]:
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
-def _add(total: NDArray[Any], product: NDArray[Any], later: NDArray[Any], x: NDArray[Any], means: NDArray[Any]) -> None:
-    """The same for neurons each of which has sums of its own."""
-    for k in range(len(later)):
-        total[k] += later[k]
-        product[k] += later[k] * (load(x[k]) - means[k])
+def _step_and_add(
+    grad: NDArray[Any],
+    mark: NDArray[Any],
+    later: NDArray[Any],
+    shift: int,
+    decay: Any,
+    slope: Any,
+    inside: Any,
+    stops: Any,
+    total: NDArray[Any],
+    product: NDArray[Any],
+    x: NDArray[Any],
+    means: NDArray[Any],
+) -> None:
+    """`back_step`, and the same sums for neurons each of which has its own."""
+    counts, ends = np.uint8(inside << shift), np.uint8(stops << shift)
+    for i in range(len(later)):
+        found = gradient(grad[i], mark[i], later[i], counts, ends, decay, slope)
+        later[i] = found
+        total[i] += found
+        product[i] += found * (load(x[i]) - means[i])
 
 
 @numba.njit(cache=True, nogil=True)
@@ -135,11 +151,12 @@ def _sum(
                 fill(means, mean, stride, start)
             for t in range(len(grad) - 1, -1, -1):
                 mark, shift = bits[t // per_byte, start : start + size], t % per_byte * width
-                back_step(grad[t, start : start + size], mark, later, shift, decay, slope, inside, stops)
-                of = x[t, start : start + size]
+                of, into = x[t, start : start + size], grad[t, start : start + size]
                 if stride == 1:
-                    _add(total, product, later, of, means)
+                    chain = (decay, slope, inside, stops)
+                    _step_and_add(into, mark, later, shift, *chain, total, product, of, means)
                     continue
+                back_step(into, mark, later, shift, decay, slope, inside, stops)
                 channel, place, i = (start // stride) % channels, start % stride, 0
                 while i < size:
                     stop = min(i + stride - place, size)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import zip_longest
 
 import torch
 from spikingjelly.activation_based import base, functional
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from emsyolo.layer.from_spikes import FromSpikes
 from emsyolo.neuron.neuron import packed_spikes
 from emsyolo.neuron.normalisation import Normalisation
 from emsyolo.neuron.packed import Packed
@@ -71,19 +71,27 @@ def _watched(module: nn.Module) -> bool:
 
 
 class MultiStep(nn.Sequential):
-    """Layers in a row over `[T, N, C, H, W]`: neurons step through time, all other layers see time as batch."""
+    """Layers in a row over `[T, N, C, H, W]`: neurons step through time, all other layers see time as batch.
+
+    Rows in a row are one row, and so are layers that keep no more than bits where there are none: a normalisation at
+    the end of one of them is left to the neuron that begins the next.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """`[T, N, C, H, W]` in and out."""
         packed: Packed | None = None  # x as bits, where it comes from a neuron that packs its spikes
         norm: Normalisation | None = None  # of x, where it is left to the neuron behind it
-        layers = list(self)
-        for layer, behind in zip_longest(layers, layers[1:]):
+        layers = _in_a_row(self)
+        while layers:
+            layer = layers.pop(0)
+            if packed is None and isinstance(layer, FromSpikes) and not _watched(layer):
+                layers[:0] = list(layer)
+                continue
             if norm is not None:
                 x, norm = layer(x, norm=norm), None
-            elif behind is not None and (norm := _left_to(behind, layer, x)) is not None:
+            elif layers and (norm := _left_to(layers[0], layer, x)) is not None:
                 continue
-            elif isinstance(layer, base.MemoryModule):
+            elif isinstance(layer, (base.MemoryModule, MultiStep)):
                 x = layer(x)
             elif packed is not None and getattr(layer, "takes_packed", False):
                 x = over_time(x, partial(layer, packed=packed))
@@ -91,3 +99,11 @@ class MultiStep(nn.Sequential):
                 x = over_time(x, layer)
             packed = packed_spikes(layer)
         return x
+
+
+def _in_a_row(layers: nn.Sequential) -> list[nn.Module]:
+    """The layers, those of rows among them one by one, unless somebody watches the row."""
+    found: list[nn.Module] = []
+    for layer in layers:
+        found.extend(_in_a_row(layer) if isinstance(layer, MultiStep) and not _watched(layer) else [layer])
+    return found

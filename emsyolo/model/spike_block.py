@@ -76,7 +76,7 @@ class ConvolutionBlock(nn.Module):
     def __init__(self, channels: int, ratio: int, neuron: NeuronFactory) -> None:
         super().__init__()
         self.separable = separable(channels, neuron)
-        self.mixing = nn.Sequential(
+        self.mixing = MultiStep(
             spike_conv(channels, ratio * channels, 3, 1, neuron), spike_conv(ratio * channels, channels, 3, 1, neuron)
         )
 

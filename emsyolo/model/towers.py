@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from emsyolo.layer.multistep import MultiStep
 from emsyolo.layer.stages import Stages
 from emsyolo.model.head import Head
 from emsyolo.model.point_head import PointHead
@@ -40,7 +41,7 @@ class Towers(Stages):
 
 
 def _tower(channels: int, width: int, neuron: NeuronFactory) -> nn.Module:
-    return nn.Sequential(spike_conv(channels, width, 3, 1, neuron), spike_conv(width, width, 3, 1, neuron), neuron())
+    return MultiStep(spike_conv(channels, width, 3, 1, neuron), spike_conv(width, width, 3, 1, neuron), neuron())
 
 
 def tower_widths(finest: int, num_classes: int, bins: int) -> tuple[int, int]:

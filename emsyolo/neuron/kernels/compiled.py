@@ -223,7 +223,39 @@ def _forward(
             after[0, start:stop] = potential
 
 
+@numba.njit(inline="always")
+def gradient(grad: Any, both: Any, later: Any, counts: Any, ends: Any, decay: Any, slope: Any) -> Any:
+    """The gradient of a current, of those of its spike and of the next current, by two masks of its bits.
+
+    All in bytes, and nothing left out: what is shifted, or computed on condition, is not vectorised.
+    """
+    zero, nothing = np.uint8(0), decay - decay
+    counted, ended = np.uint8(both & counts) != zero, np.uint8(both & ends) != zero
+    own, kept = load(grad) * slope, decay * later
+    return (own if counted else nothing) + (nothing if ended else kept)
+
+
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
+def back_step(
+    grad: NDArray[Any],
+    mark: NDArray[Any],
+    later: NDArray[Any],
+    shift: int,
+    decay: Any,
+    slope: Any,
+    inside: Any,
+    stops: Any,
+) -> None:
+    """One step back for a block of neurons: the gradient of its currents in the place of those of the next step.
+
+    A step's bits begin at `shift`; see `layout.Chain`.
+    """
+    counts, ends = np.uint8(inside << shift), np.uint8(stops << shift)
+    for i in range(len(later)):
+        later[i] = gradient(grad[i], mark[i], later[i], counts, ends, decay, slope)
+
+
+@numba.njit(cache=True, nogil=True)
 def _backward(
     grad: NDArray[Any],
     bits: NDArray[Any],
@@ -234,21 +266,17 @@ def _backward(
     begin: int,
     end: int,
 ) -> None:
-    nothing = decay - decay
-    later = np.full(BLOCK, nothing)
+    gradients = np.full(BLOCK, decay - decay)
     stops = np.uint8(0) if soft else FIRED  # a detached reset to 0 stops the gradient, one by subtraction does not
     for start in range(begin, end, BLOCK):
         stop = min(start + BLOCK, end)
-        after = later[: stop - start]
-        after[:] = nothing
+        later = gradients[: stop - start]
+        later[:] = 0
         for t in range(len(grad) - 1, -1, -1):
-            mark, shift = bits[t // STEPS_PER_BYTE, start:stop], np.uint8(t % STEPS_PER_BYTE)
-            into, result = grad[t, start:stop], out[t, start:stop]
-            for i in range(len(after)):
-                both = mark[i] >> shift
-                own = load(into[i]) * slope if both & INSIDE else nothing
-                after[i] = own + (nothing if both & stops else decay * after[i])
-                result[i] = to_memory(after[i], result)
+            mark, result = bits[t // STEPS_PER_BYTE, start:stop], out[t, start:stop]
+            back_step(grad[t, start:stop], mark, later, t % STEPS_PER_BYTE, decay, slope, INSIDE, stops)
+            for i in range(len(later)):
+                result[i] = to_memory(later[i], result)
 
 
 @numba.njit(cache=True, nogil=True)

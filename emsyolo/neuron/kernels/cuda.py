@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from emsyolo.neuron.kernels.layout import (
+    Chain,
     bytes_for,
     check_dtype,
     dense_rows,
@@ -20,6 +21,7 @@ from emsyolo.neuron.kernels.layout import (
     integer_fields,
     left_over,
     like_rows,
+    potential_dtype,
     potentials,
     rows_for,
     rows_of,
@@ -30,6 +32,8 @@ HALF = {torch.bfloat16: 1, torch.float16: 2}
 THREADS = 256
 VECTOR_BYTES = 16
 MAX_BLOCKS = 2**31 - 1
+SUM_BLOCKS = 2048  # that sum per channel: enough for any GPU, and on all of them the same sums
+SUM_ITEMS = 4  # that a thread of theirs adds up at least, if there are as many
 
 
 def source() -> str:
@@ -221,6 +225,60 @@ def _norm(
     return spikes, bits, left_over(x, after)
 
 
+def norm_backward(
+    grad: Tensor,
+    bits: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    weight: Tensor,
+    eps: float,
+    chain: Chain,
+    *,
+    batch: bool,
+    to_x: bool,
+    to_norm: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `normalised_backward.norm_backward`."""
+    grad, x = in_order_of(grad.to(x.dtype), bits), in_order_of(x, bits)
+    dtype, real, kept = x.dtype, _real(x.dtype), potential_dtype(x.dtype)
+    neurons, channels, stride = math.prod(bits.shape[1:]), len(mean), together(bits)
+    own_mean, own_var, own_weight = (one.to(kept).contiguous() for one in (mean, var, weight))
+    rule = (real(chain.decay), real(chain.slope), *(np.int32(one) for one in chain[2:]))
+    where, sizes = (np.int32(channels), np.int64(stride)), (np.int64(neurons), np.int32(len(grad)))
+    parts, sums = 0, own_mean  # none, of which nothing is read
+    if (batch or to_norm) and neurons:
+        wide = _aligned(dtype, channels if stride == 1 else stride, grad, bits, x)
+        parts, columns, blocks = _sum_grid(neurons, channels, stride, VECTOR_BYTES // dtype.itemsize if wide else 1)
+        sums = own_mean.new_empty(parts, 2, channels)
+        _run(
+            "norm_sum", dtype, blocks, wide,
+            grad, bits, x, own_mean, *where, sums, *sizes, *rule, np.int32(columns),
+        )  # fmt: skip
+    found = own_mean.new_empty(6, channels)  # factors of four kinds, gradients of weight and bias
+    _run(
+        "norm_finish", dtype, max(1, -(-channels // THREADS)), False,
+        sums, np.int32(parts), own_mean, own_var, own_weight, np.int32(channels), real(eps),
+        real(x.numel() / max(1, channels)), np.int32(batch), found[4], found[5], found,
+    )  # fmt: skip
+    out = like_rows(bits, len(grad) if to_x else 0, dtype)
+    if to_x:
+        _launch(
+            "norm_through", dtype, neurons, grad, bits, x if batch else None, found, *where, out, *sizes, *rule
+        )  # fmt: skip
+    return out, found[4].to(weight.dtype), found[5].to(weight.dtype)
+
+
+def _sum_grid(neurons: int, channels: int, stride: int, lanes: int) -> tuple[int, int, int]:
+    """Parts of the sums per channel, columns of a block, and blocks, where a thread takes so many neurons at once."""
+    side = stride == 1
+    every = channels // lanes if side else channels
+    columns = min(every, THREADS) if side else 1
+    across, items = -(-every // columns), neurons // channels // (1 if side else lanes)
+    parts = max(1, min(-(-SUM_BLOCKS // across), -(-items // (THREADS // columns * SUM_ITEMS))))
+    return parts, columns, parts * across
+
+
 @cache
 def _kernel(name: str, dtype: torch.dtype, device: int) -> Any:
     import cupy
@@ -267,21 +325,29 @@ def _launch(name: str, dtype: torch.dtype, neurons: int, *arguments: Any) -> Non
     """
     if neurons == 0:
         return
+    wide = _aligned(dtype, neurons, *(one for one in arguments if isinstance(one, Tensor)))
+    blocks = -(-neurons // (THREADS * (VECTOR_BYTES // dtype.itemsize if wide else 1)))
+    _run(name, dtype, min(blocks, MAX_BLOCKS), wide, *arguments)
+
+
+def _aligned(dtype: torch.dtype, together: int, *maps: Tensor) -> bool:
+    """Whether so many elements that lie together can be read 16 bytes at a time, from wherever they begin."""
+    if together % (VECTOR_BYTES // dtype.itemsize):
+        return False
+    addresses = 0
+    for one in maps:
+        addresses |= one.data_ptr()
+    return addresses % VECTOR_BYTES == 0
+
+
+def _run(name: str, dtype: torch.dtype, blocks: int, wide: bool, *arguments: Any) -> None:
+    """Run a kernel of so many blocks on torch's current stream; the other arguments are those of `_launch`."""
     import cupy
 
-    packed, addresses = [], 0
-    for argument in arguments:
-        if isinstance(argument, Tensor):
-            device, address = argument.device, argument.data_ptr()
-            addresses |= address
-            packed.append(address)
-        else:
-            packed.append(0 if argument is None else argument)
-    per_thread = VECTOR_BYTES // dtype.itemsize
-    wide = neurons % per_thread == 0 and addresses % VECTOR_BYTES == 0
-    blocks = -(-neurons // (THREADS * (per_thread if wide else 1)))
+    device = arguments[0].device
+    packed = [one.data_ptr() if isinstance(one, Tensor) else 0 if one is None else one for one in arguments]
     here = device.index == torch.cuda.current_device()  # to set it anew costs the host more than to ask
     with nullcontext() if here else cupy.cuda.Device(device.index):
         stream = _stream(torch.cuda.current_stream(device).cuda_stream, device.index)
         kernel = _kernel(name, dtype, device.index)
-        kernel((min(blocks, MAX_BLOCKS),), (THREADS,), (*packed, np.int32(wide)), stream=stream)
+        kernel((blocks,), (THREADS,), (*packed, np.int32(wide)), stream=stream)

@@ -16,7 +16,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 from torch import Tensor
 
-from emsyolo.neuron.kernels.compiled import BLOCK, SHARE, float_to_bfloat16, load, memory, potential_rows
+from emsyolo.neuron.kernels.compiled import BLOCK, SHARE, back_step, float_to_bfloat16, load, memory, potential_rows
 from emsyolo.neuron.kernels.layout import (
     in_order_of,
     integer_fields,
@@ -185,19 +185,17 @@ def _backward(
     begin: int,
     end: int,
 ) -> None:
-    nothing = decay - decay
-    later = np.full(BLOCK, nothing)
+    gradients = np.full(BLOCK, decay - decay)
     for start in range(begin, end, BLOCK):
         stop = min(start + BLOCK, end)
-        after = later[: stop - start]
-        after[:] = nothing
+        later = gradients[: stop - start]
+        later[:] = 0
         for t in range(len(grad) - 1, -1, -1):
-            mark, shift = bits[t // per_byte, start:stop], np.uint8(t % per_byte * width)
-            into, result = grad[t, start:stop], out[t, start:stop]
-            for i in range(len(after)):
-                own = load(into[i]) if (mark[i] >> shift) & np.uint8(1) else nothing
-                after[i] = own + decay * after[i]
-                result[i] = stored(input_scale * after[i], result)
+            mark, result = bits[t // per_byte, start:stop], out[t, start:stop]
+            shift = t % per_byte * width
+            back_step(grad[t, start:stop], mark, later, shift, decay, input_scale, np.uint8(1), np.uint8(0))
+            for i in range(len(later)):
+                result[i] = stored(later[i], result)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -116,6 +117,35 @@ def integer_fields(levels: int) -> tuple[int, int]:
 def rows_for(steps: int, levels: int) -> int:
     """The number of rows of bits that hold a number of steps of integer-valued neurons."""
     return -(-steps // integer_fields(levels)[1])
+
+
+class Chain(NamedTuple):
+    """How the gradient of the spikes becomes that of the currents, by a neuron's bits, from the last step to the first:
+
+        g[t] = (slope * grad[t] if inside) + (0 if stopped else decay * g[t + 1])
+
+    Attributes:
+        decay, slope: see above.
+        inside, stops: which of a step's bits say that its gradient counts, and that the next one's ends there.
+        width, per_byte: how many bits lie between those of a step and the next, and how many steps a byte has.
+    """
+
+    decay: float
+    slope: float
+    inside: int
+    stops: int
+    width: int
+    per_byte: int
+
+
+def binary_chain(decay: float, surrogate_width: float, soft_reset: bool) -> Chain:
+    """Of binary neurons: a reset to 0 is detached, so that a spike stops the gradient; one by subtraction does not."""
+    return Chain(decay, 1 / surrogate_width, 16, 0 if soft_reset else 1, 1, STEPS_PER_BYTE)
+
+
+def integer_chain(decay: float, input_scale: float, levels: int) -> Chain:
+    """Of integer-valued neurons."""
+    return Chain(decay, input_scale, 1, 0, *integer_fields(levels))
 
 
 def potential_dtype(dtype: torch.dtype) -> torch.dtype:

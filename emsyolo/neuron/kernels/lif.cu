@@ -130,22 +130,30 @@ struct Normalised {
     INLINE real at(int k, stored x) const { return load(store(load(x) * scale[k] + shift[k])); }
 };
 
-// Of WIDTH neurons from the i-th on, where `together` neurons of a channel lie side by side.
-template <int WIDTH>
-INLINE Normalised<WIDTH> normalised(const real *scale, const real *shift, long long i, int channels,
-                                    long long together) {
-    Normalised<WIDTH> found;
+// Tells `use` the channel of each of WIDTH neurons from the i-th on, where `together` neurons of a channel lie side by
+// side.
+template <int WIDTH, typename Use>
+INLINE void each_channel(long long i, int channels, long long together, Use use) {
     long long run = (i | together) >> 32 ? i / together : (unsigned)i / (unsigned)together;  // in 32 bits it is fast
     long long place = i - run * together;
     int channel = run >> 32 ? run % channels : (unsigned)run % (unsigned)channels;
     for (int k = 0; k < WIDTH; ++k) {
-        found.scale[k] = scale[channel];
-        found.shift[k] = shift[channel];
+        use(k, channel);
         if (++place == together) {
             place = 0;
             channel = channel + 1 == channels ? 0 : channel + 1;
         }
     }
+}
+
+template <int WIDTH>
+INLINE Normalised<WIDTH> normalised(const real *scale, const real *shift, long long i, int channels,
+                                    long long together) {
+    Normalised<WIDTH> found;
+    each_channel<WIDTH>(i, channels, together, [&](int k, int channel) {
+        found.scale[k] = scale[channel];
+        found.shift[k] = shift[channel];
+    });
     return found;
 }
 
@@ -408,5 +416,157 @@ KERNEL ilif_unpack(const unsigned char *__restrict__ bits, stored *__restrict__ 
             integer_unpack<VECTOR>(bits, spikes, neurons, i, steps, width, per_byte);
         else
             integer_unpack<1>(bits, spikes, neurons, i, steps, width, per_byte);
+    }
+}
+
+// The way back through a neuron and the normalisation before it, x * scale + shift with statistics that may be those of
+// x. The gradient of the currents, which is never written, follows from that of the spikes and their bits by
+//   g[t] = (slope * grad[t] if inside) + (0 if it stops here, else decay * g[t + 1])
+// where a step's bits lie `width` apart, `per_byte` of them in a byte. It is found twice: for the sums per channel
+// (norm_sum, norm_finish), and for the gradient of x (norm_through).
+struct Chain {
+    real decay, slope;
+    int inside, stops, width, per_byte;
+};
+
+// Gives `use` the steps from the last to the first, with the gradients of the currents of WIDTH neurons from the i-th on.
+template <int WIDTH, typename Use>
+INLINE void steps_back(const stored *grad, const unsigned char *bits, long long neurons, long long i, int steps,
+                       const Chain &chain, Use use) {
+    real later[WIDTH] = {};
+    int per_byte = chain.per_byte;
+    for (int group = (steps - 1) / per_byte * per_byte; group >= 0; group -= per_byte) {
+        Pack<unsigned char, WIDTH> marks = get<WIDTH>(bits + group / per_byte * neurons + i);
+        for (int t = group + per_byte < steps ? group + per_byte - 1 : steps - 1; t >= group; --t) {
+            Pack<stored, WIDTH> in = get<WIDTH>(grad + t * neurons + i);
+            for (int k = 0; k < WIDTH; ++k) {
+                int mark = marks.at[k] >> (t - group) * chain.width;
+                real own = mark & chain.inside ? load(in.at[k]) * chain.slope : 0;
+                later[k] = mark & chain.stops ? own : own + chain.decay * later[k];
+            }
+            use(t, later);
+        }
+    }
+}
+
+// The sums over a part of all neurons, per channel: of the gradients, and of them times the distance of x from the mean.
+// A column is WIDTH channels side by side, or, where WIDTH neurons of a channel lie side by side, one channel. A block
+// takes `columns` columns and a share of their items, which are WIDTH neurons each; its other threads take other items
+// of the same columns. All is added in an order that depends on the sizes only.
+template <int WIDTH>
+INLINE void sum_columns(real *shared, const stored *grad, const unsigned char *bits, const stored *x, const real *mean,
+                        int channels, long long together, real *sums, long long neurons, int steps, const Chain &chain,
+                        int columns) {
+    bool side = together == 1;  // channels lie side by side
+    int all = side ? channels / WIDTH : channels, across = (all + columns - 1) / columns;
+    int rows = blockDim.x / columns, row = threadIdx.x / columns, place = threadIdx.x;
+    int column = blockIdx.x % across * columns + threadIdx.x % columns, part = blockIdx.x / across;
+    int first = side ? column * WIDTH : column;  // channel
+    bool works = row < rows && column < all;
+    long long per = side ? 1 : together / WIDTH, items = neurons / channels / (side ? 1 : WIDTH);
+    real means[WIDTH], total[WIDTH] = {}, product[WIDTH] = {};
+    for (int k = 0; k < WIDTH; ++k) means[k] = works ? mean[side ? first + k : first] : 0;
+    long long step = (long long)(gridDim.x / across) * rows;
+    for (long long item = works ? (long long)part * rows + row : items; item < items; item += step) {
+        long long plane = (item | per) >> 32 ? item / per : (unsigned)item / (unsigned)per;
+        long long i = (plane * channels + first) * together + (item - plane * per) * WIDTH;
+        steps_back<WIDTH>(grad, bits, neurons, i, steps, chain, [&](int t, const real *later) {
+            Pack<stored, WIDTH> of = get<WIDTH>(x + t * neurons + i);
+            for (int k = 0; k < WIDTH; ++k) {
+                total[k] += later[k];
+                product[k] += later[k] * (load(of.at[k]) - means[k]);
+            }
+        });
+    }
+    if (!side)
+        for (int k = 1; k < WIDTH; ++k) {
+            total[0] += total[k];
+            product[0] += product[k];
+        }
+    int own = side ? WIDTH : 1;
+    for (int k = 0; k < WIDTH; ++k)  // a constant bound keeps the arrays in registers
+        if (k < own) {
+            shared[2 * k * blockDim.x + place] = total[k];
+            shared[(2 * k + 1) * blockDim.x + place] = product[k];
+        }
+    __syncthreads();
+    for (int left = rows; left > 1;) {
+        int half = (left + 1) / 2;
+        if (row + half < left)
+            for (int k = 0; k < 2 * own; ++k)
+                shared[k * blockDim.x + place] += shared[k * blockDim.x + place + half * columns];
+        __syncthreads();
+        left = half;
+    }
+    if (row > 0 || !works) return;
+    for (int k = 0; k < own; ++k) {
+        sums[(2LL * part) * channels + first + k] = shared[2 * k * blockDim.x + place];
+        sums[(2LL * part + 1) * channels + first + k] = shared[(2 * k + 1) * blockDim.x + place];
+    }
+}
+
+KERNEL norm_sum(const stored *__restrict__ grad, const unsigned char *__restrict__ bits, const stored *__restrict__ x,
+                const real *__restrict__ mean, int channels, long long together, real *__restrict__ sums,
+                long long neurons, int steps, real decay, real slope, int inside, int stops, int width, int per_byte,
+                int columns, int wide) {
+    __shared__ real shared[2 * VECTOR * 256];
+    Chain chain = {decay, slope, inside, stops, width, per_byte};
+    if (wide)
+        sum_columns<VECTOR>(shared, grad, bits, x, mean, channels, together, sums, neurons, steps, chain, columns);
+    else
+        sum_columns<1>(shared, grad, bits, x, mean, channels, together, sums, neurons, steps, chain, columns);
+}
+
+// From the sums of all parts the gradients of weight and bias, and what norm_through needs, four rows of channels.
+KERNEL norm_finish(const real *__restrict__ sums, int parts, const real *__restrict__ mean,
+                   const real *__restrict__ var, const real *__restrict__ weight, int channels, real eps, real count,
+                   int batch, real *__restrict__ to_weight, real *__restrict__ to_bias, real *__restrict__ factors,
+                   int wide) {
+    int c = blockIdx.x * blockDim.x + threadIdx.x;
+    if (c >= channels) return;
+    double total = 0, product = 0, inverse = 1 / sqrt((double)var[c] + eps);
+    for (int part = 0; part < parts; ++part) {
+        total += sums[2LL * part * channels + c];
+        product += sums[(2LL * part + 1) * channels + c];
+    }
+    to_bias[c] = total;
+    to_weight[c] = product * inverse;
+    factors[c] = weight[c] * inverse;
+    if (!batch) return;
+    factors[channels + c] = total / count;
+    factors[2LL * channels + c] = mean[c];
+    factors[3LL * channels + c] = product * inverse * inverse / count;
+}
+
+// The gradient of x; where that has nothing to do with x, as its statistics are given, x is null.
+template <int WIDTH>
+INLINE void through(const stored *grad, const unsigned char *bits, const stored *x, const real *factors, int channels,
+                    long long together, stored *out, long long neurons, long long i, int steps, const Chain &chain) {
+    real scale[WIDTH], offset[WIDTH], mean[WIDTH], slope[WIDTH];
+    each_channel<WIDTH>(i, channels, together, [&](int k, int channel) {
+        scale[k] = factors[channel];
+        offset[k] = x ? factors[channels + channel] : 0;
+        mean[k] = x ? factors[2LL * channels + channel] : 0;
+        slope[k] = x ? factors[3LL * channels + channel] : 0;
+    });
+    steps_back<WIDTH>(grad, bits, neurons, i, steps, chain, [&](int t, const real *later) {
+        Pack<stored, WIDTH> of = {}, result;
+        if (x) of = get<WIDTH>(x + t * neurons + i);
+        for (int k = 0; k < WIDTH; ++k)
+            result.at[k] = store(scale[k] * ((later[k] - offset[k]) - (load(of.at[k]) - mean[k]) * slope[k]));
+        put(out + t * neurons + i, result);
+    });
+}
+
+KERNEL norm_through(const stored *__restrict__ grad, const unsigned char *__restrict__ bits,
+                    const stored *__restrict__ x, const real *__restrict__ factors, int channels, long long together,
+                    stored *__restrict__ out, long long neurons, int steps, real decay, real slope, int inside,
+                    int stops, int width, int per_byte, int wide) {
+    Chain chain = {decay, slope, inside, stops, width, per_byte};
+    EACH(i) {
+        if (wide)
+            through<VECTOR>(grad, bits, x, factors, channels, together, out, neurons, i, steps, chain);
+        else
+            through<1>(grad, bits, x, factors, channels, together, out, neurons, i, steps, chain);
     }
 }

@@ -1,8 +1,9 @@
 """The neurons together with the normalisation before them, as operators of torch: `torch.ops.emsyolo.norm_lif`,
 `.norm_ilif`.
 
-What the normalisation gives is never written to memory. Forward it is one pass; the backward pass is that of the neuron
-and then that of the normalisation, which keep what they keep apart: bits, and the maps that are normalised.
+What the normalisation gives is never written to memory, nor is its gradient. Forward it is one pass; back it is one
+that sums per channel, which mean and variance ask for, and one that gives the gradient of the maps. What is kept is
+what both keep apart: bits, and the maps that are normalised.
 """
 
 from __future__ import annotations
@@ -12,18 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from emsyolo.neuron.kernels import gpu, normalised
+from emsyolo.neuron.kernels import gpu, normalised, normalised_backward
 from emsyolo.neuron.kernels.direct import Direct
 from emsyolo.neuron.kernels.layout import (
+    Chain,
+    binary_chain,
     bytes_for,
     dense_rows,
+    integer_chain,
     left_over,
     like_rows,
     potential_dtype,
     potentials,
     rows_for,
 )
-from emsyolo.neuron.kernels.operator import BOTH, run_ilif_backward, run_lif_backward
+from emsyolo.neuron.kernels.operator import BOTH
 
 
 def takes(x: Tensor, backend: str) -> bool:
@@ -158,46 +162,99 @@ def _outputs(x: Tensor, rows: int, *, last: bool) -> tuple[Tensor, Tensor, Tenso
     return like_rows(x, len(x), x.dtype), like_rows(x, rows, torch.uint8), left_over(x, after)
 
 
+def _norm_backward(
+    grad: Tensor,
+    bits: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    weight: Tensor,
+    eps: float,
+    batch: bool,
+    decay: float,
+    slope: float,
+    inside: int,
+    stops: int,
+    width: int,
+    per_byte: int,
+    to_x: bool,
+    to_norm: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of maps, of the weight and of the bias of their normalisation, from that of the spikes.
+
+    Args:
+        grad: of the spikes, `[T, N, C, *]`.
+        bits: of the forward pass.
+        x, mean, var, weight, eps: its inputs.
+        batch: the gradient of x has those of mean and var.
+        decay, slope, inside, stops, width, per_byte: see `layout.Chain`.
+        to_x, to_norm: which of them are wanted; the others are empty or hold anything.
+    """
+    module = gpu.kernels() if bits.device.type == "cuda" else normalised_backward
+    chain = Chain(decay, slope, inside, stops, width, per_byte)
+    run = module.norm_backward
+    return run(grad, bits, x, mean, var, weight, eps, chain, batch=batch, to_x=to_x, to_norm=to_norm)
+
+
+norm_backward = torch.library.custom_op("emsyolo::norm_backward", _norm_backward, mutates_args=(), device_types=BOTH)
+run_norm_backward = Direct(norm_backward, _norm_backward)
+
+
+@norm_backward.register_fake
+def _(
+    grad: Tensor,
+    bits: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    weight: Tensor,
+    eps: float,
+    batch: bool,
+    decay: float,
+    slope: float,
+    inside: int,
+    stops: int,
+    width: int,
+    per_byte: int,
+    to_x: bool,
+    to_norm: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return like_rows(bits, len(grad) if to_x else 0, x.dtype), torch.empty_like(weight), torch.empty_like(weight)
+
+
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     x, mean, var, weight, _, eps, batch, *_, keep, _ = inputs
-    ctx.wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[3], ctx.needs_input_grad[4]]
+    wanted = ctx.needs_input_grad
+    ctx.wanted = (wanted[0], wanted[3] or wanted[4])
     if any(ctx.wanted) and not keep:
         raise ValueError("emsyolo::norm_lif, emsyolo::norm_ilif: something needs a gradient; expected keep=True")
-    ctx.eps, ctx.batch = eps, batch
-    ctx.save_for_backward(x, mean, var, weight, output[1])
+    ctx.norm = eps, batch
+    ctx.save_for_backward(output[1], x, mean, var, weight)
     ctx.mark_non_differentiable(output[1], output[2])
 
 
 def _setup_binary(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     _setup(ctx, inputs, output)
-    _, width, soft_reset, _, _ = inputs[9:]
-    ctx.constants = (inputs[8], width, soft_reset)
+    ctx.chain = binary_chain(inputs[8], *inputs[10:12])
 
 
 def _setup_integer(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     _setup(ctx, inputs, output)
-    ctx.constants = inputs[8:11]
+    ctx.chain = integer_chain(*inputs[8:11])
 
 
-def _through_norm(
-    ctx: Any, grad: Tensor, x: Tensor, mean: Tensor, var: Tensor, weight: Tensor
-) -> tuple[Tensor | None, ...]:
-    """The gradients of x, mean, var, weight and bias from that of the currents; that of x has those of mean and var."""
-    statistics = (mean, (var + ctx.eps).rsqrt()) if ctx.batch else (None, None)
-    to_x, to_weight, to_bias = torch.ops.aten.native_batch_norm_backward(
-        grad.flatten(0, 1), x.flatten(0, 1), weight, mean, var, *statistics, ctx.batch, ctx.eps, ctx.wanted
-    )
-    return None if to_x is None else to_x.unflatten(0, x.shape[:2]), None, None, to_weight, to_bias
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """Of x, mean, var, weight and bias; that of x has those of mean and var."""
+    to_x, to_weight, to_bias = run_norm_backward(grad, *ctx.saved_tensors, *ctx.norm, *ctx.chain, *ctx.wanted)
+    return to_x if ctx.wanted[0] else None, None, None, to_weight, to_bias
 
 
 def _backward_binary(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-    *saved, bits = ctx.saved_tensors  # asked for once: recomputed tensors are given once
-    return *_through_norm(ctx, run_lif_backward(grad, bits, *ctx.constants), *saved), *[None] * 9
+    return *_gradients(ctx, grad), *[None] * 9
 
 
 def _backward_integer(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-    *saved, bits = ctx.saved_tensors
-    return *_through_norm(ctx, run_ilif_backward(grad, bits, *ctx.constants), *saved), *[None] * 8
+    return *_gradients(ctx, grad), *[None] * 8
 
 
 norm_lif.register_autograd(_backward_binary, setup_context=_setup_binary)

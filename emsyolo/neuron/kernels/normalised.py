@@ -132,7 +132,7 @@ def _side_by_side(currents: NDArray[Any], x: NDArray[Any], scale: NDArray[Any], 
 
 
 @numba.njit(cache=True, nogil=True)
-def _block_of(channels: int, stride: int) -> int:
+def block_of(channels: int, stride: int) -> int:
     """How many neurons to take at once; if channels lie side by side, all blocks begin with the same one."""
     return BLOCK // channels * channels if stride == 1 and 0 < channels <= BLOCK else BLOCK
 
@@ -156,7 +156,7 @@ def _lif(
     end: int,
 ) -> None:
     """Rows are steps; before, after and bits have none if there are none. A channel's neurons lie `stride` together."""
-    block = _block_of(len(scale), stride)
+    block = block_of(len(scale), stride)
     scales, shifts, kept = np.empty(block, scale.dtype), np.empty(block, scale.dtype), np.empty(block, scale.dtype)
     row, none = np.empty(block, x.dtype), np.empty(0, bits.dtype)
     for start in range(begin, end, block):
@@ -201,7 +201,7 @@ def _integer(
     end: int,
 ) -> None:
     """As `_lif`."""
-    block = _block_of(len(scale), stride)
+    block = block_of(len(scale), stride)
     scales, shifts, kept = np.empty(block, scale.dtype), np.empty(block, scale.dtype), np.empty(block, scale.dtype)
     row, none = np.empty(block, x.dtype), np.empty(0, bits.dtype)
     for start in range(begin, end, block):

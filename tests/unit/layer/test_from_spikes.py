@@ -32,6 +32,7 @@ def test_gradients_and_statistics_are_the_same(autocast: bool) -> None:
         layers = copy.deepcopy(original)
         for node in layers[::2]:
             node.keep(memory)
+            node.normalises = lambda x: False  # in half precision that rounds otherwise, and only without bits
         leaf = x.clone().requires_grad_()
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             out = layers(leaf)

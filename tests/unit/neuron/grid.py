@@ -29,6 +29,7 @@ SHIM = Path(__file__).with_name("grid.h")
 CHECKS = "-fsanitize=alignment,null,bounds,shift,float-cast-overflow"
 FLAGS = ("-std=c++17", "-O0", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing", "-fsanitize-recover=all", CHECKS)
 STREAM = 77
+WAITING = ("norm_sum",)  # kernels with __syncthreads
 
 
 class Grid:
@@ -54,7 +55,9 @@ class Grid:
         return types.SimpleNamespace(get_function=lambda name: self._kernel(library, name, kernels[name], real))
 
     def _library(self, code: str, options: tuple[str, ...], kernels: dict[str, list[str]]) -> ctypes.CDLL:
-        text = "\n".join([SHIM.read_text(), code, *(_runner(name, of) for name, of in kernels.items())])
+        text = "\n".join(
+            [SHIM.read_text(), code, *(_runner(name, of, name in WAITING) for name, of in kernels.items())]
+        )
         made = self.folder / f"{hashlib.sha256((text + str(options)).encode()).hexdigest()[:16]}.so"
         if not made.exists():
             source, compiled = made.with_suffix(".cpp"), made.with_suffix(".o")
@@ -91,14 +94,23 @@ def _preprocessed(code: str, options: tuple[str, ...]) -> str:
     return code if "-DHALF=0" in options else re.sub(r"#if !HALF\n.*?\n#endif", "", code, flags=re.S)
 
 
-def _runner(name: str, parameters: list[str]) -> str:
-    given = ", ".join(one.split()[-1].lstrip("*") for one in parameters)
+def _runner(name: str, parameters: list[str], waits: bool) -> str:
+    given = [one.split()[-1].lstrip("*") for one in parameters]
+    block = f"for (threadIdx.x = 0; threadIdx.x < block; ++threadIdx.x) {name}({', '.join(given)});"
+    kept = ""
+    if waits:  # what a thread is called with must be known where no arguments are
+        kept = "".join(
+            f"static {one.replace('__restrict__ ', '')[: -len(name_)]}{name}_{name_};\n"
+            for one, name_ in zip(parameters, given, strict=True)
+        )
+        kept += f"static void thread_{name}() {{ {name}({', '.join(f'{name}_{one}' for one in given)}); }}"
+        block = "".join(f"{name}_{one} = {one}; " for one in given) + f"run_in_turns(thread_{name});"
     return f"""
+{kept}
 extern "C" void run_{name}({", ".join(parameters)}, unsigned grid, unsigned block, unsigned begin, unsigned end) {{
     gridDim.x = grid;
     blockDim.x = block;
-    for (blockIdx.x = begin; blockIdx.x < end; ++blockIdx.x)
-        for (threadIdx.x = 0; threadIdx.x < block; ++threadIdx.x) {name}({given});
+    for (blockIdx.x = begin; blockIdx.x < end; ++blockIdx.x) {{ {block} }}
 }}"""
 
 

@@ -18,8 +18,16 @@ import torch
 from grid import Grid, emulated
 from torch import Tensor
 
-from emsyolo.neuron.kernels import compiled, cuda, integer, normalised, reference
-from emsyolo.neuron.kernels.layout import potential_dtype
+from emsyolo.neuron.kernels import compiled, cuda, integer, normalised, normalised_backward, reference
+from emsyolo.neuron.kernels.layout import (
+    binary_chain,
+    bytes_for,
+    dense_rows,
+    integer_chain,
+    like_rows,
+    potential_dtype,
+    rows_for,
+)
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 RULES = [(-math.inf, 0.0, False), (0.0, 1.0, True), (-10.0, 10.0, False), (-0.25, 1.0, True)]
@@ -172,13 +180,42 @@ def norm_case(chance: random.Random, dtype: torch.dtype) -> None:
     assert torch.equal(cuda.norm_forward(x, scale, shift, v, **given, keep=False, last=False)[0], found[0])
 
 
+BACK_SHAPES = [*SHAPES[1:7], (1, 301, 2, 2), (1, 1, 64, 65)]
+
+
+def back_case(chance: random.Random, dtype: torch.dtype) -> None:
+    """The way back through both neurons and a normalisation: what the CPU finds in float64."""
+    steps = chance.choice((1, 2, 3, 5))
+    columns = (2, 257 * cuda.VECTOR_BYTES // dtype.itemsize, 1, 1)  # more than a block has
+    x = chance.choice(list(LAYOUTS.values()))(eighths((steps, *chance.choice([*BACK_SHAPES, columns])), dtype))
+    real, channels = potential_dtype(dtype), x.shape[2]
+    mean, weight = torch.randn(2, channels, dtype=real)
+    var, upstream = torch.rand(channels, dtype=real) + 0.5, upstream_of(chance, x)
+    if chance.random() < 0.5:
+        chain, rows = binary_chain(0.25, 0.5, soft_reset=chance.random() < 0.5), bytes_for(steps)
+    else:
+        levels = chance.choice((1, 4))
+        chain, rows = integer_chain(0.25, 0.5, levels), rows_for(steps, levels)
+    bits = like_rows(dense_rows(x), rows, torch.uint8).random_(256)
+    wanted = {"batch": chance.random() < 0.7, "to_x": True, "to_norm": chance.random() < 0.9}
+    found = cuda.norm_backward(upstream, bits, x, mean, var, weight, 1e-5, chain, **wanted)
+    numbers = [one.double() for one in (mean, var, weight)]
+    exact = normalised_backward.norm_backward(upstream.double(), bits, x.double(), *numbers, 1e-5, chain, **wanted)
+    assert found[0].stride() == bits.stride()
+    error = {8: 1e-11, 4: 1e-5, 2: 4e-3}
+    for one, other in zip(found, exact, strict=True):
+        if one is found[0] or wanted["batch"] or wanted["to_norm"]:
+            assert (one.double() - other).norm() <= error[one.dtype.itemsize] * other.norm()
+
+
 CASES: dict[str, Callable[[random.Random, torch.dtype], None]] = {
     "lif": lif_case,
     "ilif": integer_case,
     "if": integrate_case,
     "norm": norm_case,
+    "back": back_case,
 }
-NUMBER = {"lif": 80, "ilif": 60, "if": 60, "norm": 60}
+NUMBER = {"lif": 80, "ilif": 60, "if": 60, "norm": 60, "back": 25}
 
 
 def run_cases(kind: str, dtype: torch.dtype) -> None:
@@ -186,6 +223,13 @@ def run_cases(kind: str, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     for _ in range(NUMBER[kind]):
         CASES[kind](chance, dtype)
+
+
+def in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The larger maps take more than one turn of the grid."""
+    monkeypatch.setattr(cuda, "MAX_BLOCKS", 2)
+    monkeypatch.setattr(cuda, "SUM_BLOCKS", 6)
+    monkeypatch.setattr(cuda, "SUM_ITEMS", 1)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -196,7 +240,7 @@ def test_a_grid_gives_what_the_reference_gives(
     if kind == "if" and dtype.itemsize == 2:
         pytest.skip("integrate and fire has no kernel in half precision")
     run_cases(kind, dtype)
-    monkeypatch.setattr(cuda, "MAX_BLOCKS", 2)  # the larger maps take more than one turn
+    in_turns(monkeypatch)
     run_cases(kind, dtype)
     assert {wide for _, _, wide in grid.launches} == {False, True}
 
@@ -285,6 +329,32 @@ def test_channels_of_elements_that_32_bits_do_not_count(grid: Grid, monkeypatch:
     assert torch.equal(spikes.view(-1)[span], (currents >= 0.5).to(x.dtype))
 
 
+def test_sums_of_more_elements_than_32_bits_count(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "like_rows", lazily)
+    monkeypatch.setattr(grid, "blocks", lambda blocks: [blocks - 1])  # the last share of the last channel's
+    run, size = cuda._run, (2**32 // 3 // 8 + 2**17) * 8  # of a channel, of three
+
+    def run_from_nothing(name: str, *given: Any) -> None:
+        if name == "norm_sum":
+            given[9].zero_()
+        run(name, *given)
+
+    monkeypatch.setattr(cuda, "_run", run_from_nothing)
+    x = lazily(torch.empty(1, 1, 3, size, device="meta"), 1, torch.bfloat16)
+    bits = lazily(x, 1, torch.uint8)
+    parts, _, _ = cuda._sum_grid(3 * size, 3, size, 8)
+    turns = range((parts - 1) * cuda.THREADS, size // 8, parts * cuda.THREADS)  # what the block does, by its first item
+    first = 2 * size + 8 * turns[-1]
+    assert first > 2**32
+    count = min(8 * cuda.THREADS, 3 * size - first)
+    x.view(-1)[first : first + count], bits.view(-1)[first : first + count] = 3, 16
+    chain, one = binary_chain(0.25, 1.0, soft_reset=False), torch.ones(3)
+    given: dict[str, Any] = {"batch": False, "to_x": False, "to_norm": True}
+    _, to_weight, to_bias = cuda.norm_backward(x, bits, x, one, one, one, 0.0, chain, **given)
+    assert to_bias.tolist() == [0, 0, 3 * count]
+    assert to_weight.tolist() == [0, 0, 6 * count]
+
+
 # What is changed in the kernels' text, and the cases that must see it.
 MUTANTS = [
     ("marks.at[k] |= mark << (t - group)", "marks.at[k] |= mark << (t % 3)", "lif"),
@@ -313,6 +383,23 @@ MUTANTS = [
     ("(unsigned)run % (unsigned)channels", "0", "norm"),
     ("load(store(load(x) * scale[k] + shift[k]))", "load(x) * scale[k] + shift[k]", "norm"),
     ("load(x) * scale[k] + shift[k]", "load(x) * scale[k]", "norm"),
+    ("mark & chain.stops ? own : own +", "own +", "back"),
+    ("(t - group) * chain.width;", "(t - group);", "back"),
+    ("? load(in.at[k]) * chain.slope", "? load(in.at[k])", "back"),
+    ("(load(of.at[k]) - means[k])", "load(of.at[k])", "back"),
+    ("int left = rows; left > 1;", "int left = rows; left > 2;", "back"),
+    ("__syncthreads();\n        left = half", "left = half", "back"),
+    ("if (row + half < left)", "if (row < half)", "back"),
+    ("item < items; item += step", "item < items; item += 2 * step", "back"),
+    ("part * rows + row", "part * rows", "back"),
+    ("(item - plane * per) * WIDTH", "(item - plane * per)", "back"),
+    ("side ? column * WIDTH : column", "column", "back"),
+    ("total[0] += total[k]", "total[0] += total[0]", "back"),
+    ("part = blockIdx.x / across", "part = 0", "back"),
+    ("part < parts; ++part", "part < 1; ++part", "back"),
+    ("later[k] - offset[k]", "later[k]", "back"),
+    ("(load(of.at[k]) - mean[k]) * slope[k]", "load(of.at[k]) * slope[k]", "back"),
+    ("if (!batch) return", "if (batch) return", "back"),
     ("u.at[k] <= negative", "u.at[k] < negative", "if"),
     ("sent.at[k] > 0", "sent.at[k] >= 0", "if"),
     ("bits + group / 4 * neurons + i, marks", "bits + (unsigned)(group / 4 * neurons) + i, marks", "large"),
@@ -330,6 +417,6 @@ def test_a_mutant_is_caught(folder: Path, monkeypatch: pytest.MonkeyPatch, text:
             with pytest.raises(AssertionError):
                 check_large(grid, monkeypatch, 17, 2**30 + 8)
             return
-        monkeypatch.setattr(cuda, "MAX_BLOCKS", 2)
+        in_turns(monkeypatch)
         with pytest.raises(AssertionError):
             run_cases(kind, torch.float32 if kind == "if" else torch.bfloat16)

@@ -81,7 +81,7 @@ class PLIF(LIF):
             )
             return spikes
         keep = torch.is_grad_enabled() and (x_seq.requires_grad or decays.requires_grad)
-        spikes, bits, self.v, _ = trained_operator.plif(
+        spikes, bits, self.v, _ = trained_operator.run_plif(
             x_seq, v, decays, *constants, self.soft_reset, keep, self.spike_dtype
         )
         self._packed = Packed(bits, len(x_seq), trained_operator.unpack_binary) if keep and self.pack else None

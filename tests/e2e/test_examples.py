@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from e2e_settings import ROOT, TINY
+from preloaded import run_program
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def example(name: str, *arguments: str, tmp_path: Path) -> str:
-    command = [sys.executable, str(ROOT / "examples" / name), *arguments]
-    env = {**os.environ, "TMPDIR": str(tmp_path)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=tmp_path, env=env, check=False)
+    done = run_program([str(ROOT / "examples" / name), *arguments], tmp_path, TMPDIR=str(tmp_path))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return done.stdout
 

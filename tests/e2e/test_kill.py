@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from e2e_settings import ROOT, TINY
+from preloaded import run_program, start_program
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 KILLS = int(os.environ.get("EMSYOLO_KILLS", "3"))  # 20 before a release
@@ -26,8 +27,8 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-def command(data_dir: Path, runs: Path, *more: str) -> list[str]:
-    return [sys.executable, str(ROOT / "train.py"), f"data_dir={data_dir}", f"runs_dir={runs}", *more]
+def words_of(data_dir: Path, runs: Path, *more: str) -> list[str]:
+    return [str(ROOT / "train.py"), f"data_dir={data_dir}", f"runs_dir={runs}", *more]
 
 
 def end_of(runs: Path) -> tuple[dict[str, Any], list[str]]:
@@ -49,29 +50,32 @@ def changed(path: Path) -> int:
 
 def test_killed_at_any_moment(tmp_path: Path, data_dir: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    subprocess.run(command(data_dir, whole, *SETTINGS), check=True, cwd=ROOT, capture_output=True, timeout=900)
+    assert run_program(words_of(data_dir, whole, *SETTINGS), ROOT, 900).returncode == 0
     rng = random.Random(KILLS)
     words, kills = SETTINGS, 0
     signals = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
     while True:
         last = next(cut.glob("*/*/*/checkpoints/last.ckpt"), cut / "none")
         before = changed(last)
-        with (tmp_path / "said").open("w") as said:
-            process = subprocess.Popen(command(data_dir, cut, *words), cwd=ROOT, stdout=said, stderr=said)
-            if kills < KILLS:
-                deadline = time.monotonic() + 120
-                while changed(last) == before and process.poll() is None and time.monotonic() < deadline:
-                    time.sleep(0.01)
-                    last = next(cut.glob("*/*/*/checkpoints/last.ckpt"), last)
-                time.sleep(rng.uniform(0, 0.6))
-                process.send_signal(signals[kills % len(signals)])
-                if process.wait(timeout=120) == 0:  # a fast machine: it had ended
-                    break
-                kills += 1
-                words = ["resume=last"]
-            else:
-                assert process.wait(timeout=900) == 0, (tmp_path / "said").read_text()[-3000:]
+        said = tmp_path / f"said{kills}"
+        process = start_program(words_of(data_dir, cut, *words), ROOT, said, said)
+        if kills < KILLS:
+            deadline = time.monotonic() + 120
+            while changed(last) == before and process.is_alive() and time.monotonic() < deadline:
+                time.sleep(0.01)
+                last = next(cut.glob("*/*/*/checkpoints/last.ckpt"), last)
+            time.sleep(rng.uniform(0, 0.6))
+            assert process.pid is not None
+            os.kill(process.pid, signals[kills % len(signals)])
+            process.join(120)
+            if process.exitcode == 0:  # a fast machine: it had ended
                 break
+            kills += 1
+            words = ["resume=last"]
+        else:
+            process.join(900)
+            assert process.exitcode == 0, said.read_text()[-3000:]
+            break
     assert kills > 0
     (weights, losses), (other, others) = end_of(whole), end_of(cut)
     assert weights.keys() == other.keys()

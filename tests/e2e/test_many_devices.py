@@ -21,7 +21,7 @@ TWO = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "dataset.n
 
 
 def test_one_run_folder_and_every_image_once(script: Run, tmp_path: Path) -> None:
-    done = script("train.py", *TINY, *TWO, "dataset.limit=21", "dataset.batch_size=4")
+    done = script("train.py", *TINY, *TWO, "dataset.limit=21", "dataset.batch_size=4", fresh=True)
     (run,) = (tmp_path / "runs").glob("digits/ems_small/*")
     rows = [row for row in csv.DictReader((run / "metrics.csv").open()) if row["val/mAP"]]
     assert len(rows) == 2
@@ -33,7 +33,7 @@ def test_one_run_folder_and_every_image_once(script: Run, tmp_path: Path) -> Non
 
 def test_streams_in_two_processes(script: Run, tmp_path: Path) -> None:
     streams = ["dataset=digits_dvs", "dataset.sequence=4", "dataset.limit=14", "dataset.batch_size=2"]
-    script("train.py", *TINY, *TWO, *streams, "trainer.max_epochs=1")
+    script("train.py", *TINY, *TWO, *streams, "trainer.max_epochs=1", fresh=True)
     (run,) = (tmp_path / "runs").glob("digits_dvs/*/*")
     last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     # T = 1: steps of 120 ms. Of the 17 of each recording the first is too early for a clip that ends at 0.5 s; the rest
@@ -67,7 +67,7 @@ def test_several_processes_inside_a_sweep_are_refused(script: Run, tmp_path: Pat
 
 
 def test_more_processes_than_validation_images_are_refused(script: Run) -> None:
-    done = script("train.py", *TINY, *TWO, "dataset.val.limit=1", ok=False)
+    done = script("train.py", *TINY, *TWO, "dataset.val.limit=1", ok=False, fresh=True)
     assert done.returncode == 1
     assert "has 1 validation images for 2 processes; expected at least one for each" in done.stderr
     assert "Traceback" not in done.stderr

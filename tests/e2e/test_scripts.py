@@ -6,8 +6,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import pytest
 import torch
 import yaml
 from e2e_settings import ROOT, TINY, Run
+from preloaded import run_program, start_program
 from torchvision.io import write_png
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -252,8 +251,7 @@ def test_two_keys_make_a_heat_map_and_a_trained_network_is_swept_over_t(script: 
 def test_runs_of_a_sweep_may_be_processes(script: Run, tmp_path: Path, launcher: list[str]) -> None:
     script(
         "train.py", "-m", *launcher, "seed=0,1", "memory=recompute", *TINY,
-        "dataset.limit=8",
-        "trainer.max_epochs=1", "T=1",
+        "dataset.limit=8", "trainer.max_epochs=1", "T=1", fresh=True,
     )  # fmt: skip
     folder = only(tmp_path / "runs", "digits/ems_small/*")
     assert [row["seed"] for row in json.loads((folder / "sweep.json").read_text())] == [0, 1]
@@ -292,24 +290,25 @@ def test_interrupted_training_ends_as_if_it_had_not_been(
 ) -> None:
     settings = [*TINY, "trainer.max_epochs=3", "trainer.log_every_n_steps=1", *more]
 
-    def command(runs: str, *more: str) -> list[str]:
-        return [sys.executable, str(ROOT / "train.py"), f"data_dir={data_dir}", f"runs_dir={tmp_path / runs}", *more]
+    def words(runs: str, *more: str) -> list[str]:
+        return [str(ROOT / "train.py"), f"data_dir={data_dir}", f"runs_dir={tmp_path / runs}", *more]
 
-    subprocess.run(command("whole", *settings), check=True, cwd=ROOT, capture_output=True, timeout=600)
+    assert run_program(words("whole", *settings), ROOT).returncode == 0
     whole = only(tmp_path / "whole", "*/*/*")
 
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command("cut", *settings), cwd=ROOT, stdout=quiet, stderr=quiet)
+    process = start_program(words("cut", *settings), ROOT, tmp_path / "said", tmp_path / "said")
     deadline = time.monotonic() + 300
     while not in_second_epoch(tmp_path / "cut") and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(how)
-    assert process.wait(timeout=120) != 0
+    assert process.pid is not None
+    os.kill(process.pid, how)
+    process.join(120)
+    assert process.exitcode
     cut = only(tmp_path / "cut", "*/*/*")
     step = torch.load(cut / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
     assert 0 < step < max(int(row["step"]) for row in history(whole))
 
-    subprocess.run(command("cut", *more[:1], "resume=last"), check=True, cwd=ROOT, capture_output=True, timeout=600)
+    assert run_program(words("cut", *more[:1], "resume=last"), ROOT).returncode == 0
     assert only(tmp_path / "cut", "*/*/*") == cut
     one, other = weights(whole), weights(cut)
     assert one.keys() == other.keys()

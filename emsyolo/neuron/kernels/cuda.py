@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import cache
 from importlib import resources
@@ -325,27 +326,39 @@ def _launch(name: str, dtype: torch.dtype, neurons: int, *arguments: Any) -> Non
     """
     if neurons == 0:
         return
-    wide = _aligned(dtype, neurons, *(one for one in arguments if isinstance(one, Tensor)))
-    blocks = -(-neurons // (THREADS * (VECTOR_BYTES // dtype.itemsize if wide else 1)))
-    _run(name, dtype, min(blocks, MAX_BLOCKS), wide, *arguments)
+    packed, addresses = _packed(arguments)
+    lanes = VECTOR_BYTES // dtype.itemsize
+    wide = not (neurons % lanes or addresses % VECTOR_BYTES)
+    blocks = -(-neurons // (THREADS * lanes if wide else THREADS))
+    _start(name, dtype, arguments[0].device, min(blocks, MAX_BLOCKS), packed, wide)
 
 
 def _aligned(dtype: torch.dtype, together: int, *maps: Tensor) -> bool:
     """Whether so many elements that lie together can be read 16 bytes at a time, from wherever they begin."""
-    if together % (VECTOR_BYTES // dtype.itemsize):
-        return False
-    addresses = 0
-    for one in maps:
-        addresses |= one.data_ptr()
-    return addresses % VECTOR_BYTES == 0
+    return not (together % (VECTOR_BYTES // dtype.itemsize) or _packed(maps)[1] % VECTOR_BYTES)
 
 
 def _run(name: str, dtype: torch.dtype, blocks: int, wide: bool, *arguments: Any) -> None:
     """Run a kernel of so many blocks on torch's current stream; the other arguments are those of `_launch`."""
+    _start(name, dtype, arguments[0].device, blocks, _packed(arguments)[0], wide)
+
+
+def _packed(arguments: Sequence[Any]) -> tuple[list[Any], int]:
+    """Arguments as CuPy takes them, and a number whose low bits are those of the maps' addresses, all in one."""
+    packed, addresses = [], 0
+    for one in arguments:
+        if isinstance(one, Tensor):
+            address = one.data_ptr()
+            addresses |= address
+            packed.append(address)
+        else:
+            packed.append(0 if one is None else one)
+    return packed, addresses
+
+
+def _start(name: str, dtype: torch.dtype, device: torch.device, blocks: int, packed: list[Any], wide: bool) -> None:
     import cupy
 
-    device = arguments[0].device
-    packed = [one.data_ptr() if isinstance(one, Tensor) else 0 if one is None else one for one in arguments]
     here = device.index == torch.cuda.current_device()  # to set it anew costs the host more than to ask
     with nullcontext() if here else cupy.cuda.Device(device.index):
         stream = _stream(torch.cuda.current_stream(device).cuda_stream, device.index)

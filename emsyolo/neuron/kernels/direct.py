@@ -48,6 +48,32 @@ class Direct:
         return self._function.apply(x, *more)
 
 
+def differentiable(
+    operator: Any, run: Callable[..., Any], setup: Callable[..., None], backward: Callable[..., Any]
+) -> Direct:
+    """Register the gradient of an operator, and give the operator as `Direct`.
+
+    The gradients of all outputs but the first are not zeros but left out: to make those up is a launch each.
+
+    Args:
+        operator: a custom operator of torch of which only the first output is differentiable.
+        run: what it runs, on any device.
+        setup: as `register_autograd` takes it.
+        backward: the gradients of all inputs from the context and the gradient of the first output.
+    """
+
+    def set_up(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        setup(ctx, inputs, output)
+        ctx.set_materialize_grads(False)
+        ctx.inputs = len(inputs)
+
+    def back(ctx: Any, grad: Tensor | None, *_: None) -> Any:
+        return (None,) * ctx.inputs if grad is None else backward(ctx, grad)
+
+    operator.register_autograd(back, setup_context=set_up)
+    return Direct(operator, run, set_up, back)
+
+
 def _function(run: Callable[..., Any], setup: Callable[..., None], backward: Callable[..., Any]) -> Any:
     def forward(ctx: Any, *inputs: Any) -> Any:  # a `setup_context` of its own costs the look at a signature each time
         output = run(*inputs)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from emsyolo.neuron.kernels import gpu, normalised, normalised_backward
-from emsyolo.neuron.kernels.direct import Direct
+from emsyolo.neuron.kernels.direct import Direct, differentiable
 from emsyolo.neuron.kernels.layout import (
     Chain,
     binary_chain,
@@ -249,15 +249,13 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return to_x if ctx.wanted[0] else None, None, None, to_weight, to_bias
 
 
-def _backward_binary(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+def _backward_binary(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return *_gradients(ctx, grad), *[None] * 9
 
 
-def _backward_integer(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+def _backward_integer(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return *_gradients(ctx, grad), *[None] * 8
 
 
-norm_lif.register_autograd(_backward_binary, setup_context=_setup_binary)
-norm_ilif.register_autograd(_backward_integer, setup_context=_setup_integer)
-run_norm_lif = Direct(norm_lif, _norm_lif, _setup_binary, _backward_binary)
-run_norm_ilif = Direct(norm_ilif, _norm_ilif, _setup_integer, _backward_integer)
+run_norm_lif = differentiable(norm_lif, _norm_lif, _setup_binary, _backward_binary)
+run_norm_ilif = differentiable(norm_ilif, _norm_ilif, _setup_integer, _backward_integer)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from emsyolo.neuron.kernels import compiled, gpu, integer, integrate, pool
-from emsyolo.neuron.kernels.direct import Direct
+from emsyolo.neuron.kernels.direct import Direct, differentiable
 from emsyolo.neuron.kernels.layout import bytes_for, left_over, like_rows, potentials, rows_for, rows_of
 
 BOTH = ("cpu", "cuda")
@@ -127,13 +127,12 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tens
     ctx.mark_non_differentiable(output[1], output[2])
 
 
-def _backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     (bits,) = ctx.saved_tensors
     return run_lif_backward(grad, bits, ctx.decay, ctx.width, ctx.soft_reset), *[None] * 8
 
 
-lif.register_autograd(_backward, setup_context=_setup)
-run_lif = Direct(lif, _lif, _setup, _backward)
+run_lif = differentiable(lif, _lif, _setup, _backward)
 
 
 def _ilif(
@@ -231,13 +230,12 @@ def _setup_integer(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
     ctx.mark_non_differentiable(output[1], output[2])
 
 
-def _backward_integer(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+def _backward_integer(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     (bits,) = ctx.saved_tensors
     return run_ilif_backward(grad, bits, ctx.decay, ctx.input_scale, ctx.levels), *[None] * 7
 
 
-ilif.register_autograd(_backward_integer, setup_context=_setup_integer)
-run_ilif = Direct(ilif, _ilif, _setup_integer, _backward_integer)
+run_ilif = differentiable(ilif, _ilif, _setup_integer, _backward_integer)
 
 
 @torch.library.custom_op("emsyolo::if_steps", mutates_args=(), device_types="cpu")
@@ -263,10 +261,12 @@ def _(
     return like_rows(x, len(x), x.dtype), like_rows(x, 1, x.dtype)[0], like_rows(x, 1, x.dtype)[0]
 
 
-@torch.library.custom_op("emsyolo::max_pool2", mutates_args=(), device_types="cpu")
-def max_pool2(x: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+def _max_pool2(x: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
     """Maxima of windows of 2x2, `[N, C, H//2, W//2]` of `[N, C, H, W]`, and, with `keep`, their places (uint8)."""
     return pool.forward(x, keep)
+
+
+max_pool2 = torch.library.custom_op("emsyolo::max_pool2", _max_pool2, mutates_args=(), device_types="cpu")
 
 
 @max_pool2.register_fake
@@ -294,9 +294,9 @@ def _setup_pool(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]
     ctx.mark_non_differentiable(output[1])
 
 
-def _backward_pool(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, None]:
+def _backward_pool(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
     (winners,) = ctx.saved_tensors
     return max_pool2_backward(grad, winners, *ctx.size_hw), None
 
 
-max_pool2.register_autograd(_backward_pool, setup_context=_setup_pool)
+run_max_pool2 = differentiable(max_pool2, _max_pool2, _setup_pool, _backward_pool)

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from emsyolo.neuron.kernels import trained
+from emsyolo.neuron.kernels.direct import differentiable
 from emsyolo.neuron.kernels.layout import like_rows, potential_dtype, rows_for, rows_of
 from emsyolo.neuron.kernels.operator import unpack_integers
 
 
-@torch.library.custom_op("emsyolo::plif", mutates_args=(), device_types="cpu")
-def plif(
+def _plif(
     x: Tensor,
     v: Tensor | None,
     decays: Tensor,
@@ -50,6 +50,9 @@ def plif(
     )
 
 
+plif = torch.library.custom_op("emsyolo::plif", _plif, mutates_args=(), device_types="cpu")
+
+
 @plif.register_fake
 def _(
     x: Tensor,
@@ -64,8 +67,7 @@ def _(
     return _outputs(x, 1, keep, spike_dtype)
 
 
-@torch.library.custom_op("emsyolo::pilif", mutates_args=(), device_types="cpu")
-def pilif(
+def _pilif(
     x: Tensor,
     v: Tensor | None,
     decays: Tensor,
@@ -87,6 +89,9 @@ def pilif(
     return trained.integer_forward(
         x, v, decays, input_scale=input_scale, levels=levels, keep=keep, spike_dtype=spike_dtype
     )
+
+
+pilif = torch.library.custom_op("emsyolo::pilif", _pilif, mutates_args=(), device_types="cpu")
 
 
 @pilif.register_fake
@@ -186,13 +191,13 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor]:
     return to_x, None, to_decays
 
 
-def _backward_binary(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+def _backward_binary(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return *_gradients(ctx, grad), *[None] * 5
 
 
-def _backward_integer(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+def _backward_integer(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return *_gradients(ctx, grad), *[None] * 4
 
 
-plif.register_autograd(_backward_binary, setup_context=_setup_binary)
-pilif.register_autograd(_backward_integer, setup_context=_setup_integer)
+run_plif = differentiable(plif, _plif, _setup_binary, _backward_binary)
+run_pilif = differentiable(pilif, _pilif, _setup_integer, _backward_integer)

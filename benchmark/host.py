@@ -72,14 +72,17 @@ def main() -> None:
         with torch.inference_mode():
             operator.run_lif(x, None, *constants, False, None, False)
 
-    def training() -> None:
-        spikes, _, _ = operator.run_lif(leaf, None, *constants, True, None, False)
+    def training(neurons: int = 1) -> None:
+        spikes = leaf
+        for _ in range(neurons):
+            spikes, _, _ = operator.run_lif(spikes, None, *constants, True, None, False)
         torch.autograd.grad(spikes, leaf, x)
 
     found = {
         "a launch": best_us(lambda: cuda.unpack(torch.empty(1, 1, 8, 4, 4, dtype=torch.uint8), 4, torch.float32)),
         "forward": best_us(inference),
         "forward and backward": best_us(training),
+        "the same of ten": best_us(lambda: training(10)),
         "a sum of two maps, to compare": best_us(lambda: x + x),
     }
     for name, us in found.items():

@@ -65,7 +65,8 @@ class PILIF(ILIF):
             spikes, self.v = reference.ilif_steps(x_seq, v, decay=decay, input_scale=scale, levels=self.levels)
             return spikes
         keep = torch.is_grad_enabled() and (x_seq.requires_grad or decays.requires_grad)
-        spikes, bits, self.v, _ = trained_operator.run_pilif(x_seq, v, decays, scale, self.levels, keep, self.spike_dtype)
+        constants = (scale, self.levels, keep, self.spike_dtype)
+        spikes, bits, self.v, _ = trained_operator.run_pilif(x_seq, v, decays, *constants)
         self._packed = None
         if keep and self.pack:
             self._packed = Packed(bits, len(x_seq), partial(_unpacked, levels=self.levels))

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from e2e_settings import ROOT, Run
+from e2e_settings import QUICK, ROOT, Run
 from preloaded import run_afresh, run_program
 
 
@@ -20,7 +20,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def script(tmp_path: Path, data_dir: Path) -> Run:
     """`script("train.py", "T=2")`: runs it, with binary neurons where no model is typed; runs/ is in `tmp_path`.
 
-    `fresh` gives it an interpreter of its own, which one that starts others needs.
+    It draws only where that is asked for. `fresh` gives it an interpreter of its own, as one that starts others needs.
     """
 
     def run(name: str, *overrides: str, ok: bool = True, fresh: bool = False) -> subprocess.CompletedProcess[str]:
@@ -28,7 +28,8 @@ def script(tmp_path: Path, data_dir: Path) -> Run:
         if name == "train.py" and not chosen:
             overrides = (*overrides, "model=ems_small")
         if name in ("train.py", "evaluate.py"):
-            overrides = (*overrides, "speed_s=0")
+            drawn = any(word in ("pictures=true", "report=true") for word in overrides)
+            overrides = (*overrides, *(QUICK[:1] if drawn else QUICK))
         folders = [f"data_dir={data_dir}", f"runs_dir={tmp_path / 'runs'}"]
         words = [str(ROOT / name), *overrides, *folders]
         done = run_afresh(words, ROOT) if fresh else run_program(words, ROOT)

@@ -15,3 +15,4 @@ TINY = [
     "model.width=0.125",
     "trainer.max_epochs=2",
 ]
+QUICK = ["speed_s=0", "pictures=false"]  # neither measured nor drawn

@@ -11,9 +11,12 @@ import runpy
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
+
+import torch.multiprocessing
 
 FORKING = multiprocessing.get_context("forkserver")
 FORKING.set_forkserver_preload([f"emsyolo.app.{task}" for task in ("train", "evaluate", "predict", "export")])
@@ -57,6 +60,11 @@ def start_program(words: Sequence[str], folder: Path, out: Path, err: Path, **en
     process = FORKING.Process(target=_become, args=(list(words), folder, {**os.environ, **environment}, out, err))
     process.start()
     return process
+
+
+def run_in_processes(work: Callable[..., None], arguments: tuple[Any, ...], count: int) -> None:
+    """Call `work(rank, *arguments)` in so many processes beside each other; an error in one of them is raised."""
+    torch.multiprocessing.start_processes(work, args=arguments, nprocs=count, start_method="forkserver")
 
 
 def _become(words: list[str], folder: Path, environment: Mapping[str, str], out: Path, err: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from e2e_settings import ROOT, TINY
+from e2e_settings import QUICK, ROOT, TINY
 from preloaded import run_program, start_program
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -22,7 +22,7 @@ KILLS = int(os.environ.get("EMSYOLO_KILLS", "3"))  # 20 before a release
 EPOCHS = 3 + KILLS
 # A save is due after every batch: many a kill hits one.
 SETTINGS = [
-    *TINY, "T=2", f"trainer.max_epochs={EPOCHS}", "dataset.limit=64", "dataset.num_workers=0",
+    *TINY, *QUICK, "T=2", f"trainer.max_epochs={EPOCHS}", "dataset.limit=64", "dataset.num_workers=0",
     "trainer.checkpoint_minutes=0.0001", "trainer.log_every_n_steps=1",
 ]  # fmt: skip
 

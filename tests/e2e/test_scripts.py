@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from e2e_settings import ROOT, TINY, Run
+from e2e_settings import QUICK, ROOT, TINY, Run
 from preloaded import run_program, start_program
 from torchvision.io import write_png
 
@@ -58,7 +58,7 @@ def only(folder: Path, pattern: str) -> Path:
 
 def test_train_evaluate_predict(script: Run, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    said = script("train.py", "T=2", *TINY).stdout
+    said = script("train.py", "T=2", *TINY, "pictures=true").stdout
     assert "anchors: auto" in said
     assert "mAP" in said
     run = only(runs, "digits/ems_small/*")
@@ -181,7 +181,7 @@ def test_the_default_is_integer_valued_and_pure_when_unrolled(script: Run, tmp_p
     for key in ("mAP", "mAP50"):
         assert unrolled[key] == pytest.approx(metrics[key], abs=1e-3)
     assert unrolled["energy"]["snn_mJ"] == pytest.approx(metrics["energy"]["snn_mJ"], rel=1e-3)
-    script("export.py", f"checkpoint={best}", "unroll=true", f"out={tmp_path / 'planes.onnx'}")
+    script("export.py", f"checkpoint={best}", "unroll=true", "neuron.levels=2", f"out={tmp_path / 'planes.onnx'}")
     failed = script("train.py", *TINY, "model=ems_small_ilif", "loss=yolo", ok=False)
     assert "loss YOLOLoss reads maps of AnchorLayout, the model's head gives PointLayout" in failed.stderr
 
@@ -288,7 +288,7 @@ STREAMS = ["dataset=digits_dvs", "dataset.sequence=4", "dataset.limit=28", "data
 def test_interrupted_training_ends_as_if_it_had_not_been(
     how: signal.Signals, more: list[str], tmp_path: Path, data_dir: Path
 ) -> None:
-    settings = [*TINY, "trainer.max_epochs=3", "trainer.log_every_n_steps=1", *more]
+    settings = [*TINY, *QUICK, "trainer.max_epochs=3", "trainer.log_every_n_steps=1", *more]
 
     def words(runs: str, *more: str) -> list[str]:
         return [str(ROOT / "train.py"), f"data_dir={data_dir}", f"runs_dir={tmp_path / runs}", *more]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing
+from preloaded import run_in_processes
 from torch import Tensor, distributed
 
 from emsyolo.distributed import gathered, summed, world_size
@@ -22,7 +22,7 @@ WORLD = 2
 
 def in_two(work: Any, tmp_path: Path) -> list[Any]:
     """What `work(rank)` gives in each of two processes."""
-    torch.multiprocessing.spawn(_one, args=(work, tmp_path), nprocs=WORLD)
+    run_in_processes(_one, (work, tmp_path), WORLD)
     return [torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in range(WORLD)]
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import lightning
 import pytest
 import torch
-import torch.multiprocessing
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from preloaded import run_in_processes
 from torch import Tensor
 from torch.optim import SGD
 
@@ -102,7 +102,7 @@ def in_two(work: Work, data_dir: Path) -> list[dict[str, Any]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.spawn(one_of_two, args=(work, data_dir, port), nprocs=WORLD)
+    run_in_processes(one_of_two, (work, data_dir, port), WORLD)
     return [torch.load(data_dir / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
 
 

@@ -26,8 +26,11 @@ WIDEST = 10_000  # columns that a table may ask for where the output is no termi
 
 def show(table: Table) -> None:
     """Print a table, as wide as it needs to be where the output goes to a file."""
-    console = Console() if sys.stdout.isatty() else Console(width=WIDEST)
-    console.print(table, width=None if console.is_terminal else console.measure(table).maximum)
+    if sys.stdout.isatty():
+        Console().print(table)
+        return
+    console = Console(width=WIDEST)
+    console.print(table, width=console.measure(table).maximum)
 
 
 def metrics_table(metrics: Mapping[str, Any]) -> Table:

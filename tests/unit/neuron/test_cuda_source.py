@@ -18,7 +18,7 @@ from emsyolo.neuron.kernels import gpu as choice
 from emsyolo.neuron.lif import LIF
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
-ARCHITECTURES = [75, 90, 120]
+ARCHITECTURES = [75, 80, 86, 89, 90, 100, 120]
 KERNELS = (
     "lif_forward", "lif_backward", "lif_unpack", "ilif_forward", "ilif_backward", "ilif_unpack", "norm_lif_forward",
     "norm_ilif_forward", "norm_sum", "norm_through",
@@ -52,7 +52,7 @@ def compiled(text: str, architecture: str, dtype: torch.dtype) -> tuple[str, byt
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", [ARCHITECTURES[0], 90, ARCHITECTURES[-1]])
 def test_compiles_for_a_gpu(architecture: int, dtype: torch.dtype) -> None:
     ptx, binary = compiled(cuda.source(), f"sm_{architecture}", dtype)
     assert all(f".text.{name}".encode() in binary for name in KERNELS)

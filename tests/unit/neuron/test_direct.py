@@ -52,6 +52,19 @@ def test_it_gives_what_the_operator_gives(name: str) -> None:
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("way", ["operator", "direct"])
+@pytest.mark.parametrize("name", CALLS)
+def test_gradients_that_nobody_reads_are_not_made_up(name: str, way: str) -> None:
+    op, direct, more = CALLS[name]
+    x = currents()
+    spikes = (op if way == "operator" else direct)(x, *more)[0]
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        torch.autograd.grad(spikes, x, torch.ones_like(spikes))
+    names = {event.name for event in seen.events()}
+    assert "aten::empty_strided" in names
+    assert "aten::zeros" not in names
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_a_mode_that_follows_operations_sees_it(name: str) -> None:
     _, direct, more = CALLS[name]

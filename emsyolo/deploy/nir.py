@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from emsyolo.deploy.lower import lowered
 from emsyolo.io import written_whole
-from emsyolo.layer.multistep import MultiStep
-from emsyolo.model.block import Paths
+from emsyolo.layer.multistep import MultiStep, Residual
 from emsyolo.model.detector import Detector
 from emsyolo.neuron.neuron import is_neuron
 from emsyolo.neuron.plain import PlainLIF
@@ -77,10 +76,17 @@ class Graph:
             for part, layer in module.named_children():
                 sources, size = self.lay(f"{name}.{part}", layer, sources, size)
             return sources, size
-        if hasattr(module, "paths"):
-            paths = cast(Paths, module).paths()
-            ends = [self.lay(f"{name}.{path}", value, sources, size) for path, value in paths.items()]
-            return [source for end, _ in ends for source in end], ends[0][1]
+        if isinstance(module, Residual):
+            names = {part: own for own, part in module.named_children()}
+            for row, shortcut in module.sums():
+                beside = sources
+                if isinstance(shortcut, nn.Module):
+                    beside, _ = self.lay(f"{name}.{names[shortcut]}", shortcut, sources, size)
+                elif shortcut is not None:
+                    raise NotInNIR(f"{name} is {type(module).__name__}, which NIR has no node for")
+                sources, size = self.lay(f"{name}.{names[row]}", row, sources, size)
+                sources = [*sources, *beside]
+            return sources, size
         if isinstance(module, nn.Conv2d):
             return self._convolution(name, module, sources, size)
         if isinstance(module, PlainLIF):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any, cast
 
 import torch
 from spikingjelly.activation_based import base, functional
@@ -14,6 +15,8 @@ from emsyolo.layer.from_spikes import FromSpikes
 from emsyolo.neuron.neuron import packed_spikes
 from emsyolo.neuron.normalisation import Normalisation
 from emsyolo.neuron.packed import Packed
+
+Shortcut = Callable[[Tensor], Tensor]
 
 
 def over_time(x: Tensor, apply: Callable[[Tensor], Tensor]) -> Tensor:
@@ -47,63 +50,140 @@ def _folded(x: Tensor) -> Tensor:
     return x.flatten(0, 1)
 
 
-def _left_to(neuron: nn.Module, layer: nn.Module, x: Tensor) -> Normalisation | None:
-    """The normalisation that a layer is, where the neuron behind it does it in one pass with its own work.
+class Residual(nn.Module):
+    """Sums in a row over `[T, N, C, H, W]`, each of what layers and a shortcut make of the sum before it."""
+
+    def sums(self) -> Sequence[tuple[nn.Module, Shortcut | None]]:
+        """The layers and the shortcut of each sum; None: the identity."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[T, N, C_in, H, W]` to `[T, N, C_out, H', W']`."""
+        return _run(x, _of_sums(self))
+
+
+class MultiStep(nn.Sequential):
+    """Layers in a row over `[T, N, C, H, W]`: neurons step through time, all other layers see time as batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[T, N, C, H, W]` in and out."""
+        return in_a_row(x, self)
+
+
+def in_a_row(x: Tensor, layers: Iterable[nn.Module]) -> Tensor:
+    """What layers make of `[T, N, C, H, W]`, one after the other.
+
+    Rows in a row are one row, and so are the sums of residual blocks, and layers that keep no more than bits where there
+    are none: a normalisation at the end of one of them, and the addition of the shortcut behind it, are left to the
+    neuron that begins the next.
+    """
+    return _run(x, _steps(layers))
+
+
+def _run(x: Tensor, left: list[Any]) -> Tensor:
+    packed: Packed | None = None  # x as bits, where it comes from a neuron that packs its spikes
+    fed: list[Tensor] = []  # what the sums around were fed with
+    while left:
+        step = left.pop(0)
+        if step is _BEGIN:
+            fed.append(x)
+            continue
+        if isinstance(step, _End):
+            x, packed = x + step.beside(fed.pop()), None
+            continue
+        if packed is None and isinstance(step, FromSpikes) and not _watched(step):
+            left[:0] = list(step)
+            continue
+        if (neuron := _taker(step, x, left)) is not None:
+            x, step = _taken(neuron, step, x, left, fed)
+        elif isinstance(step, (base.MemoryModule, MultiStep, Residual)):
+            x = step(x)
+        elif packed is not None and getattr(step, "takes_packed", False):
+            x = over_time(x, partial(step, packed=packed))
+        else:
+            x = over_time(x, step)
+        packed = packed_spikes(step)
+    return x
+
+
+class _End:
+    """Of a sum: the output of a shortcut is added."""
+
+    def __init__(self, shortcut: Shortcut | None) -> None:
+        self.shortcut = shortcut
+
+    def beside(self, fed: Tensor) -> Tensor:
+        """What the shortcut makes of what the sum was fed with."""
+        return fed if self.shortcut is None else self.shortcut(fed)
+
+
+_BEGIN = object()  # of a sum
+
+
+def _steps(layers: Iterable[nn.Module]) -> list[Any]:
+    """Layers, those of rows and sums among them one by one, unless somebody watches the row or the block."""
+    found: list[Any] = []
+    for layer in layers:
+        if isinstance(layer, MultiStep) and not _watched(layer):
+            found.extend(_steps(layer))
+        elif isinstance(layer, Residual) and not _watched(layer):
+            found.extend(_of_sums(layer))
+        else:
+            found.append(layer)
+    return found
+
+
+def _of_sums(block: Residual) -> list[Any]:
+    found: list[Any] = []
+    for row, shortcut in block.sums():
+        found.extend((_BEGIN, *_steps([row]), _End(shortcut)))
+    return found
+
+
+def _taker(layer: nn.Module, x: Tensor, left: Sequence[Any]) -> nn.Module | None:
+    """The neuron that can do the work of a layer in one pass with its own: a normalisation's, before a shortcut or not.
 
     Not while torch compiles (it joins a normalisation with what is before it), where somebody watches either of them or
     counts the operations of torch, or where all steps are one and the same tensor, which is normalised once.
     """
-    of, normalises = getattr(layer, "normalisation", None), getattr(neuron, "normalises", None)
-    if of is None or normalises is None or torch.compiler.is_compiling():
+    if not hasattr(layer, "normalisation") or torch.compiler.is_compiling():
         return None
+    ends = 1 if left and isinstance(left[0], _End) else 0
+    ahead = [step for step in left[ends : ends + 2] if step is not _BEGIN][:1]
+    if not ahead or not hasattr(ahead[0], "normalises"):
+        return None
+    neuron: Any = ahead[0]
     if _watched(layer) or _watched(neuron) or _get_current_dispatch_mode() is not None:
         return None
-    if (len(x) > 1 and x.stride(0) == 0) or not normalises(x):
-        return None
-    found: Normalisation | None = of(x.flatten(0, 1))
-    return found
+    return neuron if not (len(x) > 1 and x.stride(0) == 0) and neuron.normalises(x) else None
+
+
+def _taken(neuron: nn.Module, layer: nn.Module, x: Tensor, left: list[Any], fed: list[Tensor]) -> tuple[Tensor, Any]:
+    """What a neuron makes of maps before their normalisation, and who did the last of it: the neuron, if it can.
+
+    Args:
+        neuron: the next layer; before it a sum may end, and another begin.
+        layer: the normalisation.
+        x: the maps.
+        left: the steps from there on; those that are done are taken away.
+        fed: what the sums around were fed with.
+    """
+    add = left.pop(0).beside(fed.pop()) if isinstance(left[0], _End) else None
+    fits = add is None or (add.shape == x.shape and add.dtype == x.dtype)
+    norm: Normalisation | None = cast(Any, layer).normalisation(x.flatten(0, 1)) if fits else None
+    if norm is None:
+        x = over_time(x, layer)
+        return x if add is None else x + add, layer
+    begins = left[0] is _BEGIN
+    del left[: 2 if begins else 1]
+    if not begins:
+        return neuron(x, norm=norm, add=add), neuron
+    spikes, currents = neuron(x, norm=norm, add=add, total=True)
+    fed.append(currents)
+    return spikes, neuron
 
 
 def _watched(module: nn.Module) -> bool:
     return bool(
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     )
-
-
-class MultiStep(nn.Sequential):
-    """Layers in a row over `[T, N, C, H, W]`: neurons step through time, all other layers see time as batch.
-
-    Rows in a row are one row, and so are layers that keep no more than bits where there are none: a normalisation at
-    the end of one of them is left to the neuron that begins the next.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`[T, N, C, H, W]` in and out."""
-        packed: Packed | None = None  # x as bits, where it comes from a neuron that packs its spikes
-        norm: Normalisation | None = None  # of x, where it is left to the neuron behind it
-        layers = _in_a_row(self)
-        while layers:
-            layer = layers.pop(0)
-            if packed is None and isinstance(layer, FromSpikes) and not _watched(layer):
-                layers[:0] = list(layer)
-                continue
-            if norm is not None:
-                x, norm = layer(x, norm=norm), None
-            elif layers and (norm := _left_to(layers[0], layer, x)) is not None:
-                continue
-            elif isinstance(layer, (base.MemoryModule, MultiStep)):
-                x = layer(x)
-            elif packed is not None and getattr(layer, "takes_packed", False):
-                x = over_time(x, partial(layer, packed=packed))
-            else:
-                x = over_time(x, layer)
-            packed = packed_spikes(layer)
-        return x
-
-
-def _in_a_row(layers: nn.Sequential) -> list[nn.Module]:
-    """The layers, those of rows among them one by one, unless somebody watches the row."""
-    found: list[nn.Module] = []
-    for layer in layers:
-        found.extend(_in_a_row(layer) if isinstance(layer, MultiStep) and not _watched(layer) else [layer])
-    return found

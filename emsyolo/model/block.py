@@ -10,20 +10,13 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from emsyolo.layer.multistep import MultiStep, joined
+from emsyolo.layer.multistep import MultiStep, Residual, Shortcut, joined
 from emsyolo.layer.pool import MaxPool2d
 from emsyolo.layer.spike_conv import SpikeConv2d
 from emsyolo.layer.tdbn import TdBN
 from emsyolo.neuron.neuron import NeuronFactory
 
 LAST_ALPHA = 0.2  # of a residual path's last normalisation, so that a deep network starts near the identity
-
-
-class Paths(Protocol):
-    """A block whose output is the sum of what paths beside each other make of its input."""
-
-    def paths(self) -> dict[str, nn.Module]:
-        """The paths, by the names of their modules."""
 
 
 class BlockFactory(Protocol):
@@ -64,23 +57,19 @@ def membrane_residual(
     )
 
 
-class EMSBlock1(nn.Module):
+class EMSBlock1(Residual):
     """EMS-Block1: channels and size unchanged; the shortcut is the identity on membrane values. Su et al., Fig. 3."""
 
     def __init__(self, channels: int, *, kernel: int, inner: int | None, neuron: NeuronFactory) -> None:
         super().__init__()
         self.residual = membrane_residual(channels, channels, 1, kernel, inner, neuron)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[T, N, C, H, W]` in and out."""
-        return self.residual(x) + x
-
-    def paths(self) -> dict[str, nn.Module]:
+    def sums(self) -> list[tuple[nn.Module, None]]:
         """The residual path and the identity."""
-        return {"residual": self.residual, "shortcut": nn.Identity()}
+        return [(self.residual, None)]
 
 
-class EMSBlock2(nn.Module):
+class EMSBlock2(Residual):
     """EMS-Block2, projection: max-pooling, then a LIF, so that the shortcut's convolution is fed only by spikes."""
 
     def __init__(
@@ -93,16 +82,12 @@ class EMSBlock2(nn.Module):
             max_pool(stride), first, *conv_norm(channels_in, channels_out, 1, 1, first.v_threshold)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[T, N, C_in, H, W]` to `[T, N, C_out, H/stride, W/stride]`."""
-        return self.residual(x) + self.shortcut(x)
-
-    def paths(self) -> dict[str, nn.Module]:
+    def sums(self) -> list[tuple[nn.Module, nn.Module]]:
         """The residual path and the shortcut."""
-        return {"residual": self.residual, "shortcut": self.shortcut}
+        return [(self.residual, self.shortcut)]
 
 
-class EMSBlock2Cat(nn.Module):
+class EMSBlock2Cat(Residual):
     """EMS-Block2, concatenation: only the added channels are convolved; the max-pooling acts on membrane values."""
 
     def __init__(
@@ -114,12 +99,15 @@ class EMSBlock2Cat(nn.Module):
         self.new = MultiStep(first, *conv_norm(channels_in, channels_out - channels_in, 1, 1, first.v_threshold))
         self.pool = MultiStep(max_pool(stride))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[T, N, C_in, H, W]` to `[T, N, C_out, H/stride, W/stride]`."""
-        return self.residual(x) + self.pool(joined((self.new(x), x)))
+    def sums(self) -> list[tuple[nn.Module, Shortcut]]:
+        """The residual path and the shortcut."""
+        return [(self.residual, self._shortcut)]
+
+    def _shortcut(self, x: Tensor) -> Tensor:
+        return self.pool(joined((self.new(x), x)))
 
 
-class MSBlock(nn.Module):
+class MSBlock(Residual):
     """MS-Block (MS-ResNet): as EMS, but its shortcut convolves membrane values. Hu et al., 2021.
 
     Differs: the inner width is the output width (published: half), so that the block is the only difference.
@@ -134,16 +122,12 @@ class MSBlock(nn.Module):
         projection = conv_norm(channels_in, channels_out, 1, 1, neuron().v_threshold)
         self.shortcut = MultiStep(max_pool(stride), *projection) if change else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[T, N, C_in, H, W]` to `[T, N, C_out, H/stride, W/stride]`."""
-        return self.residual(x) + self.shortcut(x)
-
-    def paths(self) -> dict[str, nn.Module]:
+    def sums(self) -> list[tuple[nn.Module, nn.Module]]:
         """The residual path and the shortcut."""
-        return {"residual": self.residual, "shortcut": self.shortcut}
+        return [(self.residual, self.shortcut)]
 
 
-class SEWBlock(nn.Module):
+class SEWBlock(Residual):
     """SEW-Block (SEW-ResNet) with ADD: spikes of both paths are added, so 2, 3, ... may follow. Fang et al., 2021."""
 
     def __init__(
@@ -163,13 +147,9 @@ class SEWBlock(nn.Module):
         projection = conv_norm(channels_in, channels_out, 1, stride, third.v_threshold)
         self.shortcut = MultiStep(*projection, third) if change else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[T, N, C_in, H, W]` to `[T, N, C_out, H/stride, W/stride]`."""
-        return self.residual(x) + self.shortcut(x)
-
-    def paths(self) -> dict[str, nn.Module]:
+    def sums(self) -> list[tuple[nn.Module, nn.Module]]:
         """The residual path and the shortcut."""
-        return {"residual": self.residual, "shortcut": self.shortcut}
+        return [(self.residual, self.shortcut)]
 
 
 def ems(

@@ -45,7 +45,7 @@ class ResNet(Stages):
         for before, after, count in zip(channels, channels[1:], repeats, strict=False):
             first = block(before, after, stride=2, kernel=3, inner=None, neuron=neuron)
             more = [block(after, after, stride=1, kernel=3, inner=None, neuron=neuron) for _ in range(count - 1)]
-            self.stages.append(nn.Sequential(first, *more))
+            self.stages.append(MultiStep(first, *more))
 
     def parts(self) -> list[tuple[str, nn.Module]]:
         """Its parts in a row, by name: the stem, then block by block."""
@@ -58,7 +58,6 @@ class ResNet(Stages):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`[T, N, C, H, W]` to the maps of stage 3 `[T, N, C3, H/16, W/16]` and stage 4 `[T, N, C4, H/32, W/32]`."""
-        x = self.stage(self.stem, x)
-        for stage in self.stages[:-1]:
-            x = self.stage(stage, x)
-        return x, self.stage(self.stages[-1], x)
+        *stages, last = self.stages
+        x = self.row([self.stem, *stages], x)
+        return x, self.stage(last, x)

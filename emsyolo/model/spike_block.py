@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from emsyolo.layer.from_spikes import FromSpikes
-from emsyolo.layer.multistep import MultiStep, joined, over_time
+from emsyolo.layer.multistep import MultiStep, Residual, joined, over_time
 from emsyolo.layer.rep import RepConv
 from emsyolo.layer.spike_conv import SpikeConv2d
 from emsyolo.layer.tdbn import TdBN
@@ -64,7 +64,7 @@ def separable(channels: int, neuron: NeuronFactory) -> MultiStep:
     )
 
 
-class ConvolutionBlock(nn.Module):
+class ConvolutionBlock(Residual):
     """SNN-Block-1 (AllConvBlock), for the high resolutions: the separable path, then two dense 3x3.
 
     Args:
@@ -80,13 +80,12 @@ class ConvolutionBlock(nn.Module):
             spike_conv(channels, ratio * channels, 3, 1, neuron), spike_conv(ratio * channels, channels, 3, 1, neuron)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[T, N, C, H, W]` in and out."""
-        x = x + self.separable(x)
-        return x + self.mixing(x)
+    def sums(self) -> list[tuple[nn.Module, None]]:
+        """Both paths, each beside the identity."""
+        return [(self.separable, None), (self.mixing, None)]
 
 
-class RepBlock(nn.Module):
+class RepBlock(Residual):
     """SNN-Block-2 (ConvBlock), for the low resolutions: the separable path, then two re-parameterised 3x3.
 
     Args:
@@ -106,10 +105,9 @@ class RepBlock(nn.Module):
         self.separable = separable(channels, neuron)
         self.mixing = MultiStep(*rep(channels, inner), *rep(inner, channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[T, N, C, H, W]` in and out."""
-        x = x + self.separable(x)
-        return x + self.mixing(x)
+    def sums(self) -> list[tuple[nn.Module, None]]:
+        """Both paths, each beside the identity."""
+        return [(self.separable, None), (self.mixing, None)]
 
 
 class SPPF(nn.Module):

@@ -125,14 +125,22 @@ class ILIF(neuron.ILIFNode):
         return self.spike_dtype is None and norm_operator.takes(x, self._backend(x))
 
     def multi_step_forward(
-        self, x_seq: Tensor, *args: Tensor, norm: Normalisation | None = None, **kwargs: object
-    ) -> Tensor:
+        self,
+        x_seq: Tensor,
+        *args: Tensor,
+        norm: Normalisation | None = None,
+        add: Tensor | None = None,
+        total: bool = False,
+        **kwargs: object,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Spikes `[T, N, *]` of currents `[T, N, *]`, going on from the potential of the last call.
 
         Args:
             x_seq: currents, or with `norm`, where the node `normalises` it, what they are before they are normalised.
             *args: nothing; SpikingJelly's nodes have them.
             norm: see above.
+            add: with `norm`, what is added to the normalised maps, of x_seq's shape and dtype.
+            total: with `norm`, the currents are given as well, behind the spikes.
             **kwargs: nothing, either.
 
         Raises:
@@ -144,15 +152,17 @@ class ILIF(neuron.ILIFNode):
         if self._backend(x_seq) == "torch":
             spikes, self.v = reference.ilif_steps(x_seq, v, decay=self.decay, input_scale=scale, levels=self.levels)
             return spikes
-        keep, constants = needs_gradient(x_seq, norm), (self.decay, scale, self.levels)
+        keep, currents, constants = needs_gradient(x_seq, norm, add), x_seq, (self.decay, scale, self.levels)
         if norm is None:
             spikes, bits, last = operator.run_ilif(x_seq, v, *constants, keep, self.spike_dtype, self.remembers)
         else:
-            spikes, bits, last = norm_operator.run_norm_ilif(x_seq, *norm.parts(), v, *constants, keep, self.remembers)
+            spikes, bits, last, currents = norm_operator.run_norm_ilif(
+                x_seq, *norm.parts(), add, v, *constants, keep, self.remembers, total
+            )
         self.v = last if self.remembers else 0.0
         if keep and self.pack:
             self._packed = Packed(bits, len(x_seq), partial(_unpacked, levels=self.levels))
-        return spikes
+        return (spikes, currents) if total else spikes
 
     def keep(self, memory: Memory) -> bool:
         """Hand the spikes to the convolution behind as bits, unless `plain`; its own bits are kept in any case."""

@@ -161,14 +161,22 @@ class LIF(neuron.LIFNode):
         return self.spike_dtype is None and norm_operator.takes(x, self._backend(x))
 
     def multi_step_forward(
-        self, x_seq: Tensor, *args: Tensor, norm: Normalisation | None = None, **kwargs: object
-    ) -> Tensor:
+        self,
+        x_seq: Tensor,
+        *args: Tensor,
+        norm: Normalisation | None = None,
+        add: Tensor | None = None,
+        total: bool = False,
+        **kwargs: object,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Spikes `[T, N, *]` of currents `[T, N, *]`, going on from the potential of the last call.
 
         Args:
             x_seq: currents, or with `norm`, where the node `normalises` it, what they are before they are normalised.
             *args: of SpikingJelly's back-end.
             norm: see above.
+            add: with `norm`, what is added to the normalised maps, of x_seq's shape and dtype.
+            total: with `norm`, the currents are given as well, behind the spikes.
             **kwargs: of SpikingJelly's back-end.
 
         Raises:
@@ -184,18 +192,18 @@ class LIF(neuron.LIFNode):
             names = ("decay", "v_threshold", "surrogate_width", "detach_reset", "soft_reset")
             spikes, self.v = reference.lif_steps(x_seq, v, **{name: getattr(self, name) for name in names})
             return spikes
-        keep = needs_gradient(x_seq, norm)
+        keep, currents = needs_gradient(x_seq, norm, add), x_seq
         if norm is None:
             spikes, bits, last = operator.run_lif(
                 x_seq, v, *constants, self.soft_reset, keep, self.spike_dtype, self.remembers
             )
         else:
-            spikes, bits, last = norm_operator.run_norm_lif(
-                x_seq, *norm.parts(), v, *constants, self.soft_reset, keep, self.remembers
+            spikes, bits, last, currents = norm_operator.run_norm_lif(
+                x_seq, *norm.parts(), add, v, *constants, self.soft_reset, keep, self.remembers, total
             )
         self.v = last if self.remembers else self.start * self.v_threshold
         self._packed = Packed(bits, len(x_seq), operator.run_unpack) if keep and self.pack else None
-        return spikes
+        return (spikes, currents) if total else spikes
 
     def _first(self, x: Tensor) -> Tensor | None:
         """The potential before the first step; None is 0."""

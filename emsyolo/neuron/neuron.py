@@ -33,8 +33,9 @@ class Neuron(Protocol):
     One that keeps something else for the backward pass by the setting `memory` has a method `keep` as well (see
     `neuron.memory`), and one that keeps its spikes as bits `take_bits` (see `packed_spikes`). One that can save itself
     writing potentials that nobody reads has an attribute `remembers` (see `neuron.state.unread`). One that can take
-    maps before their normalisation has `normalises(x)`, which tells whether it can take these, and a keyword `norm`, a
-    `Normalisation`.
+    maps before their normalisation has `normalises(x)`, which tells whether it can take these, and keywords: `norm`, a
+    `Normalisation`; `add`, maps that are added to what it makes of them; `total`, with which it gives the spikes and the
+    currents, that sum.
 
     Attributes:
         v_threshold: where the weights of normalisations before it start; 1 for an activation.

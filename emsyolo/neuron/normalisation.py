@@ -31,7 +31,7 @@ class Normalisation:
         return self.mean, self.var, self.weight, self.bias, self.eps, self.batch
 
 
-def needs_gradient(x: Tensor, norm: Normalisation | None) -> bool:
-    """Whether a backward pass is to come for maps, or for what they are normalised with."""
-    inputs = (x,) if norm is None else (x, norm.weight, norm.bias)
-    return torch.is_grad_enabled() and any(one.requires_grad for one in inputs)
+def needs_gradient(x: Tensor, norm: Normalisation | None, add: Tensor | None = None) -> bool:
+    """Whether a backward pass is to come for maps, for what they are normalised with, or for what is added to them."""
+    inputs = (x, add) if norm is None else (x, norm.weight, norm.bias, add)
+    return torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in inputs)

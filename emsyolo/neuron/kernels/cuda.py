@@ -167,6 +167,7 @@ def norm_forward(
     x: Tensor,
     scale: Tensor,
     shift: Tensor,
+    add: Tensor | None,
     v: Tensor | None,
     *,
     decay: float,
@@ -175,18 +176,20 @@ def norm_forward(
     soft_reset: bool,
     keep: bool,
     last: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+    total: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As `normalised.lif_forward`."""
     real = _real(x.dtype)
     constants = (real(decay), real(v_threshold), real(surrogate_width / 2), np.int32(soft_reset))
     rows = bytes_for(len(x)) if keep else 0
-    return _norm("norm_lif_forward", x, scale, shift, v, constants, rows, last=last)
+    return _norm("norm_lif_forward", x, scale, shift, add, v, constants, rows, last=last, total=total)
 
 
 def norm_integer_forward(
     x: Tensor,
     scale: Tensor,
     shift: Tensor,
+    add: Tensor | None,
     v: Tensor | None,
     *,
     decay: float,
@@ -194,13 +197,14 @@ def norm_integer_forward(
     levels: int,
     keep: bool,
     last: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+    total: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As `normalised.integer_forward`."""
     real = _real(x.dtype)
     fields = [np.int32(one) for one in integer_fields(levels)]
     constants = (real(decay), real(input_scale), real(levels), *fields)
     rows = rows_for(len(x), levels) if keep else 0
-    return _norm("norm_ilif_forward", x, scale, shift, v, constants, rows, last=last)
+    return _norm("norm_ilif_forward", x, scale, shift, add, v, constants, rows, last=last, total=total)
 
 
 def _norm(
@@ -208,22 +212,26 @@ def _norm(
     x: Tensor,
     scale: Tensor,
     shift: Tensor,
+    add: Tensor | None,
     v: Tensor | None,
     constants: tuple[Any, ...],
     rows: int,
     *,
     last: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+    total: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x = dense_rows(x)
+    added = None if add is None else in_order_of(add, x)
     spikes, bits = like_rows(x, len(x), x.dtype), like_rows(x, rows, torch.uint8)
+    sums = like_rows(x, len(x) if total else 0, x.dtype)
     before, after = potentials(x, v, last=last)
     neurons = math.prod(x.shape[1:])
     _launch(
         name, x.dtype, neurons,
-        x, scale, shift, np.int32(len(scale)), np.int64(together(x)), before, after, spikes, bits if rows else None,
-        np.int64(neurons), np.int32(len(x)), *constants,
+        x, scale, shift, np.int32(len(scale)), np.int64(together(x)), added, sums if total else None, before, after,
+        spikes, bits if rows else None, np.int64(neurons), np.int32(len(x)), *constants,
     )  # fmt: skip
-    return spikes, bits, left_over(x, after)
+    return spikes, bits, left_over(x, after), sums
 
 
 def norm_backward(
@@ -234,27 +242,32 @@ def norm_backward(
     var: Tensor,
     weight: Tensor,
     eps: float,
+    more: Tensor | None,
     chain: Chain,
     *,
     batch: bool,
+    joins: bool,
     to_x: bool,
     to_norm: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As `normalised_backward.norm_backward`."""
     grad, x = in_order_of(grad.to(x.dtype), bits), in_order_of(x, bits)
+    other = None if more is None else in_order_of(more.to(x.dtype), bits)
+    joined = like_rows(bits, len(grad) if joins else 0, x.dtype)
     dtype, real, kept = x.dtype, _real(x.dtype), potential_dtype(x.dtype)
     neurons, channels, stride = math.prod(bits.shape[1:]), len(mean), together(bits)
     own_mean, own_var, own_weight = (one.to(kept).contiguous() for one in (mean, var, weight))
     rule = (real(chain.decay), real(chain.slope), *(np.int32(one) for one in chain[2:]))
     where, sizes = (np.int32(channels), np.int64(stride)), (np.int64(neurons), np.int32(len(grad)))
     parts, sums = 0, own_mean  # none, of which nothing is read
-    if (batch or to_norm) and neurons:
-        wide = _aligned(dtype, channels if stride == 1 else stride, grad, bits, x)
+    if (batch or to_norm or joins) and neurons:
+        maps = (grad, bits, x, other, joined if joins else None)
+        wide = _aligned(dtype, channels if stride == 1 else stride, *maps)
         parts, columns, blocks = _sum_grid(neurons, channels, stride, VECTOR_BYTES // dtype.itemsize if wide else 1)
         sums = own_mean.new_empty(parts, 2, channels)
         _run(
             "norm_sum", dtype, blocks, wide,
-            grad, bits, x, own_mean, *where, sums, *sizes, *rule, np.int32(columns),
+            *maps, own_mean, *where, sums, *sizes, *rule, np.int32(columns),
         )  # fmt: skip
     found = own_mean.new_empty(6, channels)  # factors of four kinds, gradients of weight and bias
     _run(
@@ -264,10 +277,13 @@ def norm_backward(
     )  # fmt: skip
     out = like_rows(bits, len(grad) if to_x else 0, dtype)
     if to_x:
+        through = (joined, None) if joins else (grad, bits)
+        # Without bits all of them are ones, and each step's gradient is its own.
+        own = (real(0), real(1), np.int32(1), np.int32(1), np.int32(0), np.int32(len(grad))) if joins else rule
         _launch(
-            "norm_through", dtype, neurons, grad, bits, x if batch else None, found, *where, out, *sizes, *rule
+            "norm_through", dtype, neurons, *through, x if batch else None, found, *where, out, *sizes, *own
         )  # fmt: skip
-    return out, found[4].to(weight.dtype), found[5].to(weight.dtype)
+    return out, joined, found[4].to(weight.dtype), found[5].to(weight.dtype)
 
 
 def _sum_grid(neurons: int, channels: int, stride: int, lanes: int) -> tuple[int, int, int]:
@@ -333,7 +349,7 @@ def _launch(name: str, dtype: torch.dtype, neurons: int, *arguments: Any) -> Non
     _start(name, dtype, arguments[0].device, min(blocks, MAX_BLOCKS), packed, wide)
 
 
-def _aligned(dtype: torch.dtype, together: int, *maps: Tensor) -> bool:
+def _aligned(dtype: torch.dtype, together: int, *maps: Tensor | None) -> bool:
     """Whether so many elements that lie together can be read 16 bytes at a time, from wherever they begin."""
     return not (together % (VECTOR_BYTES // dtype.itemsize) or _packed(maps)[1] % VECTOR_BYTES)
 

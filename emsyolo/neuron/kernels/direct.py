@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -49,17 +49,22 @@ class Direct:
 
 
 def differentiable(
-    operator: Any, run: Callable[..., Any], setup: Callable[..., None], backward: Callable[..., Any]
+    operator: Any,
+    run: Callable[..., Any],
+    setup: Callable[..., None],
+    backward: Callable[..., Any],
+    outputs: Sequence[int] = (0,),
 ) -> Direct:
     """Register the gradient of an operator, and give the operator as `Direct`.
 
-    The gradients of all outputs but the first are not zeros but left out: to make those up is a launch each.
+    The gradients of outputs that nobody reads are not zeros but None: to make those up is a launch each.
 
     Args:
-        operator: a custom operator of torch of which only the first output is differentiable.
+        operator: a custom operator of torch.
         run: what it runs, on any device.
         setup: as `register_autograd` takes it.
-        backward: the gradients of all inputs from the context and the gradient of the first output.
+        backward: the gradients of all inputs from the context and the gradients of `outputs`, one of which is not None.
+        outputs: the places of those that are differentiable.
     """
 
     def set_up(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -67,8 +72,9 @@ def differentiable(
         ctx.set_materialize_grads(False)
         ctx.inputs = len(inputs)
 
-    def back(ctx: Any, grad: Tensor | None, *_: None) -> Any:
-        return (None,) * ctx.inputs if grad is None else backward(ctx, grad)
+    def back(ctx: Any, *grads: Tensor | None) -> Any:
+        found = [grads[place] for place in outputs]
+        return (None,) * ctx.inputs if all(grad is None for grad in found) else backward(ctx, *found)
 
     operator.register_autograd(back, setup_context=set_up)
     return Direct(operator, run, set_up, back)

@@ -118,16 +118,34 @@ INLINE Pack<real, WIDTH> begin(const real *before, long long i) {
     return before ? get<WIDTH>(before + i) : u;
 }
 
-// Currents as they are, and those of a normalisation: x * scale + shift of the neuron's channel, rounded after each
-// operation, and at last to what memory would hold.
+// Currents as they are, of which a step is at hand from its `begin` to its `end`.
 struct Plain {
-    INLINE real at(int k, stored x) const { return load(x); }
+    INLINE void begin(int t, long long i) {}
+    INLINE real at(int k, stored x) { return load(x); }
+    INLINE void end(int t, long long i) {}
 };
 
+// Currents of a normalisation: x * scale + shift of the neuron's channel, and, unless `add` is null, what a shortcut adds
+// to it; rounded after each operation, and then to what memory would hold, which is `total` unless that is null.
 template <int WIDTH>
 struct Normalised {
+    const stored *add;
+    stored *total;
+    long long neurons;
     real scale[WIDTH], shift[WIDTH];
-    INLINE real at(int k, stored x) const { return load(store(load(x) * scale[k] + shift[k])); }
+    Pack<stored, WIDTH> added, sum;
+    INLINE void begin(int t, long long i) {
+        if (add) added = get<WIDTH>(add + t * neurons + i);
+    }
+    INLINE real at(int k, stored x) {
+        stored y = store(load(x) * scale[k] + shift[k]);
+        if (add) y = store(load(y) + load(added.at[k]));
+        sum.at[k] = y;
+        return load(y);
+    }
+    INLINE void end(int t, long long i) {
+        if (total) put(total + t * neurons + i, sum);
+    }
 };
 
 // Tells `use` the channel of each of WIDTH neurons from the i-th on, where `together` neurons of a channel lie side by
@@ -147,9 +165,12 @@ INLINE void each_channel(long long i, int channels, long long together, Use use)
 }
 
 template <int WIDTH>
-INLINE Normalised<WIDTH> normalised(const real *scale, const real *shift, long long i, int channels,
-                                    long long together) {
+INLINE Normalised<WIDTH> normalised(const real *scale, const real *shift, int channels, long long together,
+                                    const stored *add, stored *total, long long neurons, long long i) {
     Normalised<WIDTH> found;
+    found.add = add;
+    found.total = total;
+    found.neurons = neurons;
     each_channel<WIDTH>(i, channels, together, [&](int k, int channel) {
         found.scale[k] = scale[channel];
         found.shift[k] = shift[channel];
@@ -160,20 +181,22 @@ INLINE Normalised<WIDTH> normalised(const real *scale, const real *shift, long l
 // WIDTH neurons from the i-th on, all steps. `before` may be null, and so may `after` and `bits`, which are not written
 // then.
 template <int WIDTH, typename Currents>
-INLINE void forward(const Currents &currents, const stored *x, long long row, const real *before, real *after, stored *spikes,
-                    unsigned char *bits, long long neurons, long long i, int steps, real decay, real v_threshold,
-                    real half_width, bool soft) {
+INLINE void forward(Currents currents, const stored *x, long long row, const real *before, real *after,
+                    stored *spikes, unsigned char *bits, long long neurons, long long i, int steps, real decay,
+                    real v_threshold, real half_width, bool soft) {
     Pack<real, WIDTH> u = begin<WIDTH>(before, i);
     for (int group = 0; group < steps; group += 4) {
         Pack<unsigned char, WIDTH> marks = {};
         int stop = group + 4 < steps ? group + 4 : steps;
         for (int t = group; t < stop; ++t) {
             Pack<stored, WIDTH> in = get<WIDTH>(x + t * row + i), out;
+            currents.begin(t, i);
             for (int k = 0; k < WIDTH; ++k) {
                 unsigned mark = integrate(currents.at(k, in.at[k]), u.at[k], decay, v_threshold, half_width, soft);
                 marks.at[k] |= mark << (t - group);
                 out.at[k] = mark & 1u ? ONE : 0;
             }
+            currents.end(t, i);
             put(spikes + t * neurons + i, out);
         }
         if (bits) put(bits + group / 4 * neurons + i, marks);
@@ -232,16 +255,17 @@ KERNEL lif_forward(const stored *__restrict__ x, long long row, const real *__re
 }
 
 KERNEL norm_lif_forward(const stored *__restrict__ x, const real *__restrict__ scale, const real *__restrict__ shift,
-                        int channels, long long together, const real *__restrict__ before, real *__restrict__ after,
-                        stored *__restrict__ spikes, unsigned char *__restrict__ bits, long long neurons, int steps,
-                        real decay, real v_threshold, real half_width, int soft, int wide) {
+                        int channels, long long together, const stored *__restrict__ add, stored *__restrict__ total,
+                        const real *__restrict__ before, real *__restrict__ after, stored *__restrict__ spikes,
+                        unsigned char *__restrict__ bits, long long neurons, int steps, real decay, real v_threshold,
+                        real half_width, int soft, int wide) {
     EACH(i) {
         if (wide)
-            forward<VECTOR>(normalised<VECTOR>(scale, shift, i, channels, together), x, neurons, before, after, spikes,
-                            bits, neurons, i, steps, decay, v_threshold, half_width, soft);
+            forward<VECTOR>(normalised<VECTOR>(scale, shift, channels, together, add, total, neurons, i), x, neurons,
+                            before, after, spikes, bits, neurons, i, steps, decay, v_threshold, half_width, soft);
         else
-            forward<1>(normalised<1>(scale, shift, i, channels, together), x, neurons, before, after, spikes, bits,
-                       neurons, i, steps, decay, v_threshold, half_width, soft);
+            forward<1>(normalised<1>(scale, shift, channels, together, add, total, neurons, i), x, neurons, before,
+                       after, spikes, bits, neurons, i, steps, decay, v_threshold, half_width, soft);
     }
 }
 
@@ -311,15 +335,16 @@ INLINE real nearest(real u) {
 }
 
 template <int WIDTH, typename Currents>
-INLINE void integer_forward(const Currents &currents, const stored *x, long long row, const real *before, real *after, stored *spikes,
-                            unsigned char *bits, long long neurons, long long i, int steps, real decay, real scale,
-                            real levels, int width, int per_byte) {
+INLINE void integer_forward(Currents currents, const stored *x, long long row, const real *before, real *after,
+                            stored *spikes, unsigned char *bits, long long neurons, long long i, int steps, real decay,
+                            real scale, real levels, int width, int per_byte) {
     Pack<real, WIDTH> r = begin<WIDTH>(before, i);
     for (int group = 0; group < steps; group += per_byte) {
         Pack<unsigned char, WIDTH> marks = {};
         int stop = group + per_byte < steps ? group + per_byte : steps;
         for (int t = group; t < stop; ++t) {
             Pack<stored, WIDTH> in = get<WIDTH>(x + t * row + i), out;
+            currents.begin(t, i);
             for (int k = 0; k < WIDTH; ++k) {
                 real u = currents.at(k, in.at[k]) * scale + decay * r.at[k];
                 real clipped = u < 0 ? 0 : u > levels ? levels : u;
@@ -328,6 +353,7 @@ INLINE void integer_forward(const Currents &currents, const stored *x, long long
                 out.at[k] = store(sent);
                 r.at[k] = u - sent;
             }
+            currents.end(t, i);
             put(spikes + t * neurons + i, out);
         }
         if (bits) put(bits + group / per_byte * neurons + i, marks);
@@ -385,16 +411,19 @@ KERNEL ilif_forward(const stored *__restrict__ x, long long row, const real *__r
 
 KERNEL norm_ilif_forward(const stored *__restrict__ x, const real *__restrict__ norm_scale,
                          const real *__restrict__ shift, int channels, long long together,
-                         const real *__restrict__ before, real *__restrict__ after, stored *__restrict__ spikes,
-                         unsigned char *__restrict__ bits, long long neurons, int steps, real decay, real scale,
-                         real levels, int width, int per_byte, int wide) {
+                         const stored *__restrict__ add, stored *__restrict__ total, const real *__restrict__ before,
+                         real *__restrict__ after, stored *__restrict__ spikes, unsigned char *__restrict__ bits,
+                         long long neurons, int steps, real decay, real scale, real levels, int width, int per_byte,
+                         int wide) {
     EACH(i) {
         if (wide)
-            integer_forward<VECTOR>(normalised<VECTOR>(norm_scale, shift, i, channels, together), x, neurons, before,
-                                    after, spikes, bits, neurons, i, steps, decay, scale, levels, width, per_byte);
+            integer_forward<VECTOR>(normalised<VECTOR>(norm_scale, shift, channels, together, add, total, neurons, i),
+                                    x, neurons, before, after, spikes, bits, neurons, i, steps, decay, scale, levels,
+                                    width, per_byte);
         else
-            integer_forward<1>(normalised<1>(norm_scale, shift, i, channels, together), x, neurons, before, after,
-                               spikes, bits, neurons, i, steps, decay, scale, levels, width, per_byte);
+            integer_forward<1>(normalised<1>(norm_scale, shift, channels, together, add, total, neurons, i), x,
+                               neurons, before, after, spikes, bits, neurons, i, steps, decay, scale, levels, width,
+                               per_byte);
     }
 }
 
@@ -423,20 +452,25 @@ KERNEL ilif_unpack(const unsigned char *__restrict__ bits, stored *__restrict__ 
 // x. The gradient of the currents, which is never written, follows from that of the spikes and their bits by
 //   g[t] = (slope * grad[t] if inside) + (0 if it stops here, else decay * g[t + 1])
 // where a step's bits lie `width` apart, `per_byte` of them in a byte. It is found twice: for the sums per channel
-// (norm_sum, norm_finish), and for the gradient of x (norm_through).
+// (norm_sum, norm_finish), and for the gradient of x (norm_through). Where currents are the sum with a shortcut, or
+// somebody else reads them, whose gradient of them is `more`, norm_sum writes what all that gives, `joined`, and
+// norm_through gets it in place of the gradient of the spikes, without bits.
 struct Chain {
     real decay, slope;
     int inside, stops, width, per_byte;
 };
 
 // Gives `use` the steps from the last to the first, with the gradients of the currents of WIDTH neurons from the i-th on.
+// Where `bits` is null they are all ones.
 template <int WIDTH, typename Use>
 INLINE void steps_back(const stored *grad, const unsigned char *bits, long long neurons, long long i, int steps,
                        const Chain &chain, Use use) {
     real later[WIDTH] = {};
     int per_byte = chain.per_byte;
     for (int group = (steps - 1) / per_byte * per_byte; group >= 0; group -= per_byte) {
-        Pack<unsigned char, WIDTH> marks = get<WIDTH>(bits + group / per_byte * neurons + i);
+        Pack<unsigned char, WIDTH> marks;
+        for (int k = 0; k < WIDTH; ++k) marks.at[k] = 255;
+        if (bits) marks = get<WIDTH>(bits + group / per_byte * neurons + i);
         for (int t = group + per_byte < steps ? group + per_byte - 1 : steps - 1; t >= group; --t) {
             Pack<stored, WIDTH> in = get<WIDTH>(grad + t * neurons + i);
             for (int k = 0; k < WIDTH; ++k) {
@@ -454,9 +488,9 @@ INLINE void steps_back(const stored *grad, const unsigned char *bits, long long 
 // takes `columns` columns and a share of their items, which are WIDTH neurons each; its other threads take other items
 // of the same columns. All is added in an order that depends on the sizes only.
 template <int WIDTH>
-INLINE void sum_columns(real *shared, const stored *grad, const unsigned char *bits, const stored *x, const real *mean,
-                        int channels, long long together, real *sums, long long neurons, int steps, const Chain &chain,
-                        int columns) {
+INLINE void sum_columns(real *shared, const stored *grad, const unsigned char *bits, const stored *x,
+                        const stored *more, stored *joined, const real *mean, int channels, long long together,
+                        real *sums, long long neurons, int steps, const Chain &chain, int columns) {
     bool side = together == 1;  // channels lie side by side
     int all = side ? channels / WIDTH : channels, across = (all + columns - 1) / columns;
     int rows = blockDim.x / columns, row = threadIdx.x / columns, place = threadIdx.x;
@@ -471,11 +505,15 @@ INLINE void sum_columns(real *shared, const stored *grad, const unsigned char *b
         long long plane = (item | per) >> 32 ? item / per : (unsigned)item / (unsigned)per;
         long long i = (plane * channels + first) * together + (item - plane * per) * WIDTH;
         steps_back<WIDTH>(grad, bits, neurons, i, steps, chain, [&](int t, const real *later) {
-            Pack<stored, WIDTH> of = get<WIDTH>(x + t * neurons + i);
+            Pack<stored, WIDTH> of = get<WIDTH>(x + t * neurons + i), other = {}, both;
+            if (more) other = get<WIDTH>(more + t * neurons + i);
             for (int k = 0; k < WIDTH; ++k) {
-                total[k] += later[k];
-                product[k] += later[k] * (load(of.at[k]) - means[k]);
+                real found = later[k];
+                if (joined) found = load(both.at[k] = store(found + load(other.at[k])));
+                total[k] += found;
+                product[k] += found * (load(of.at[k]) - means[k]);
             }
+            if (joined) put(joined + t * neurons + i, both);
         });
     }
     if (!side)
@@ -506,15 +544,17 @@ INLINE void sum_columns(real *shared, const stored *grad, const unsigned char *b
 }
 
 KERNEL norm_sum(const stored *__restrict__ grad, const unsigned char *__restrict__ bits, const stored *__restrict__ x,
-                const real *__restrict__ mean, int channels, long long together, real *__restrict__ sums,
-                long long neurons, int steps, real decay, real slope, int inside, int stops, int width, int per_byte,
-                int columns, int wide) {
+                const stored *__restrict__ more, stored *__restrict__ joined, const real *__restrict__ mean,
+                int channels, long long together, real *__restrict__ sums, long long neurons, int steps, real decay,
+                real slope, int inside, int stops, int width, int per_byte, int columns, int wide) {
     __shared__ real shared[2 * VECTOR * 256];
     Chain chain = {decay, slope, inside, stops, width, per_byte};
     if (wide)
-        sum_columns<VECTOR>(shared, grad, bits, x, mean, channels, together, sums, neurons, steps, chain, columns);
+        sum_columns<VECTOR>(shared, grad, bits, x, more, joined, mean, channels, together, sums, neurons, steps, chain,
+                            columns);
     else
-        sum_columns<1>(shared, grad, bits, x, mean, channels, together, sums, neurons, steps, chain, columns);
+        sum_columns<1>(shared, grad, bits, x, more, joined, mean, channels, together, sums, neurons, steps, chain,
+                       columns);
 }
 
 // From the sums of all parts the gradients of weight and bias, and what norm_through needs, four rows of channels.

@@ -1,7 +1,8 @@
 """The neurons behind a normalisation, whose currents are `x * scale + shift` per channel, for a CPU.
 
-One pass over the memory, compiled by numba; what the normalisation gives stays in the fastest cache. It is computed as
-`reference.normalised` says, without a fused multiply-add. Not for float16, in which a CPU computes slowly.
+One pass over the memory, compiled by numba; what the normalisation gives stays in the fastest cache, and so does its sum
+with a shortcut unless somebody else reads it. It is computed as `reference.normalised` says, without a fused
+multiply-add. Not for float16, in which a CPU computes slowly.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from emsyolo.neuron.kernels.layout import (
     STEPS_PER_BYTE,
     bytes_for,
     dense_rows,
+    in_order_of,
     integer_fields,
     left_over,
     like_rows,
@@ -36,6 +38,7 @@ def lif_forward(
     x: Tensor,
     scale: Tensor,
     shift: Tensor,
+    add: Tensor | None,
     v: Tensor | None,
     *,
     decay: float,
@@ -44,18 +47,20 @@ def lif_forward(
     soft_reset: bool,
     keep: bool,
     last: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+    total: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As `norm_operator.norm_lif`."""
     number, one = _number(x.dtype), spike_of(x.dtype)
     constants = (one, number(decay), number(v_threshold), number(surrogate_width / 2), soft_reset)
     rows = bytes_for(len(x)) if keep else 0
-    return _run(_lif, _lif_by_all, x, scale, shift, v, constants, rows, last=last)
+    return _run(_lif, _lif_by_all, x, scale, shift, add, v, constants, rows, last=last, total=total)
 
 
 def integer_forward(
     x: Tensor,
     scale: Tensor,
     shift: Tensor,
+    add: Tensor | None,
     v: Tensor | None,
     *,
     decay: float,
@@ -63,12 +68,13 @@ def integer_forward(
     levels: int,
     keep: bool,
     last: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+    total: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As `norm_operator.norm_ilif`."""
     number = _number(x.dtype)
     constants = (number(decay), number(input_scale), number(levels), ROUNDING[number], *integer_fields(levels))
     rows = rows_for(len(x), levels) if keep else 0
-    return _run(_integer, _integer_by_all, x, scale, shift, v, constants, rows, last=last)
+    return _run(_integer, _integer_by_all, x, scale, shift, add, v, constants, rows, last=last, total=total)
 
 
 def _number(dtype: torch.dtype) -> Any:
@@ -82,13 +88,18 @@ def _run(
     x: Tensor,
     scale: Tensor,
     shift: Tensor,
+    add: Tensor | None,
     v: Tensor | None,
     constants: tuple[Any, ...],
     rows: int,
     *,
     last: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+    total: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x = dense_rows(x)
+    none = like_rows(x, 0, x.dtype)
+    added = none if add is None else in_order_of(add, x)
+    sums = like_rows(x, len(x), x.dtype) if total else none
     spikes = like_rows(x, len(x), x.dtype)
     bits = like_rows(x, rows, torch.uint8)
     before, after = potentials(x, v, last=last)
@@ -101,12 +112,14 @@ def _run(
         scale.detach().numpy(),
         shift.detach().numpy(),
         together(x),
+        memory(added),
+        memory(sums),
         *potential_rows(x, before, after),
         memory(spikes),
         memory(bits),
         *constants,
     )
-    return spikes, bits, left_over(x, after)
+    return spikes, bits, left_over(x, after), sums
 
 
 @numba.njit(cache=True, nogil=True)
@@ -132,6 +145,13 @@ def _side_by_side(currents: NDArray[Any], x: NDArray[Any], scale: NDArray[Any], 
 
 
 @numba.njit(cache=True, nogil=True)
+def _add(currents: NDArray[Any], add: NDArray[Any]) -> None:
+    """Add what a shortcut gives."""
+    for k in range(len(currents)):
+        currents[k] = to_memory(load(currents[k]) + load(add[k]), currents)
+
+
+@numba.njit(cache=True, nogil=True)
 def block_of(channels: int, stride: int) -> int:
     """How many neurons to take at once; if channels lie side by side, all blocks begin with the same one."""
     return BLOCK // channels * channels if stride == 1 and 0 < channels <= BLOCK else BLOCK
@@ -143,6 +163,8 @@ def _lif(
     scale: NDArray[Any],
     shift: NDArray[Any],
     stride: int,
+    add: NDArray[Any],
+    total: NDArray[Any],
     before: NDArray[Any],
     after: NDArray[Any],
     spikes: NDArray[Any],
@@ -155,7 +177,7 @@ def _lif(
     begin: int,
     end: int,
 ) -> None:
-    """Rows are steps; before, after and bits have none if there are none. A channel's neurons lie `stride` together."""
+    """Rows are steps; what there is not has none. A channel's neurons lie `stride` together."""
     block = block_of(len(scale), stride)
     scales, shifts, kept = np.empty(block, scale.dtype), np.empty(block, scale.dtype), np.empty(block, scale.dtype)
     row, none = np.empty(block, x.dtype), np.empty(0, bits.dtype)
@@ -174,6 +196,10 @@ def _lif(
                 _side_by_side(currents, x[t, start:stop], scales, shifts)
             else:
                 _in_planes(currents, x[t, start:stop], scale, shift, stride, start)
+            if len(add):
+                _add(currents, add[t, start:stop])
+            if len(total):
+                total[t, start:stop] = currents
             mark = bits[t // STEPS_PER_BYTE, start:stop] if len(bits) else none
             out = spikes[t, start:stop]
             lif_step(currents, potential, out, mark, t % STEPS_PER_BYTE, one, decay, v_threshold, half_width, soft)
@@ -187,6 +213,8 @@ def _integer(
     scale: NDArray[Any],
     shift: NDArray[Any],
     stride: int,
+    add: NDArray[Any],
+    total: NDArray[Any],
     before: NDArray[Any],
     after: NDArray[Any],
     spikes: NDArray[Any],
@@ -219,6 +247,10 @@ def _integer(
                 _side_by_side(currents, x[t, start:stop], scales, shifts)
             else:
                 _in_planes(currents, x[t, start:stop], scale, shift, stride, start)
+            if len(add):
+                _add(currents, add[t, start:stop])
+            if len(total):
+                total[t, start:stop] = currents
             mark = bits[t // per_byte, start:stop] if len(bits) else none
             place, out = t % per_byte * width, spikes[t, start:stop]
             integer_step(currents, residue, out, mark, place, decay, input_scale, levels, rounding)

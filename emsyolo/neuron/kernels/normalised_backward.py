@@ -1,8 +1,9 @@
 """The way back through a neuron and the normalisation before it at once, for a CPU, compiled by numba.
 
-The gradient of the currents is never written to memory: it is cheaper to find it twice from the bits, once for what the
-normalisation sums per channel, once for the gradient of its maps. Sums are those of parts of a fixed size, added in
-their order, so that they do not depend on the number of threads.
+The gradient of the currents is not written to memory: it is cheaper to find it twice from the bits, once for what the
+normalisation sums per channel, once for the gradient of its maps. Only where currents are the sum with a shortcut, or
+somebody else reads them, it is, as the gradient of all that. Sums are those of parts of a fixed size, added in their
+order, so that they do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -32,14 +33,19 @@ def norm_backward(
     var: Tensor,
     weight: Tensor,
     eps: float,
+    more: Tensor | None,
     chain: Chain,
     *,
     batch: bool,
+    joins: bool,
     to_x: bool,
     to_norm: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As `norm_operator.norm_backward`."""
     grad, x = in_order_of(grad, bits), in_order_of(x, bits)
+    none = like_rows(bits, 0, x.dtype)
+    other = none if more is None else in_order_of(more, bits)
+    joined = like_rows(bits, len(grad), x.dtype) if joins else none
     real, stride, neurons = potential_dtype(x.dtype), together(bits), bits[0].numel()
     number = np.float64 if real == torch.float64 else np.float32
     constants = (
@@ -48,10 +54,10 @@ def norm_backward(
     )  # fmt: skip
     maps = (memory(grad), memory(bits), memory(x))
     channels = len(mean)
-    parts = -(-neurons // part_of(channels, stride)) if batch or to_norm else 0
+    parts = -(-neurons // part_of(channels, stride)) if batch or to_norm or joins else 0
     sums = np.empty((parts, 2, channels))
     means = mean.detach().to(real).numpy()
-    shared(parts, 1, _sum, _sum_by_all, *maps, means, stride, sums, *constants)
+    shared(parts, 1, _sum, _sum_by_all, *maps, memory(other), memory(joined), means, stride, sums, *constants)
     to_weight, to_bias = torch.empty_like(weight, dtype=real), torch.empty_like(weight, dtype=real)
     factors = np.empty((4, channels), number)
     statistics = (means, var.detach().to(real).numpy(), weight.detach().to(real).numpy(), eps)
@@ -59,8 +65,10 @@ def norm_backward(
     _finish(sums, *statistics, count, batch, to_weight.numpy(), to_bias.numpy(), factors)
     out = like_rows(bits, len(grad) if to_x else 0, x.dtype)
     if to_x:
+        if joins:
+            maps = (memory(joined), memory(like_rows(bits, 0, bits.dtype)), memory(x))
         shared(neurons, SHARE, _through, _through_by_all, *maps, factors, stride, batch, memory(out), *constants)
-    return out, to_weight.to(weight.dtype), to_bias.to(weight.dtype)
+    return out, joined, to_weight.to(weight.dtype), to_bias.to(weight.dtype)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -105,6 +113,29 @@ def _step_and_add(
 
 
 @numba.njit(cache=True, nogil=True)
+def _join(found: NDArray[Any], later: NDArray[Any], more: NDArray[Any], joined: NDArray[Any]) -> None:
+    """The gradient of the currents with that of somebody else who reads them (none: `more` is empty), as it is kept."""
+    if len(more):
+        for k in range(len(found)):
+            joined[k] = to_memory(later[k] + load(more[k]), joined)
+    else:
+        for k in range(len(found)):
+            joined[k] = to_memory(later[k], joined)
+    for k in range(len(found)):
+        found[k] = load(joined[k])
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+def _add_each(
+    found: NDArray[Any], total: NDArray[Any], product: NDArray[Any], x: NDArray[Any], means: NDArray[Any]
+) -> None:
+    """The sums of `_add_up` for neurons each of which has its own."""
+    for i in range(len(found)):
+        total[i] += found[i]
+        product[i] += found[i] * (load(x[i]) - means[i])
+
+
+@numba.njit(cache=True, nogil=True)
 def _fold(into: NDArray[Any], row: NDArray[Any], start: int) -> None:
     """Add the sums of neurons from `start` on, whose channels lie side by side, to those of channels."""
     channel, i = start % len(into), 0
@@ -121,6 +152,8 @@ def _sum(
     grad: NDArray[Any],
     bits: NDArray[Any],
     x: NDArray[Any],
+    more: NDArray[Any],
+    joined: NDArray[Any],
     mean: NDArray[Any],
     stride: int,
     sums: NDArray[Any],
@@ -136,8 +169,8 @@ def _sum(
     """Per part and channel the sums of `_add_up`; a channel's neurons lie `stride` together."""
     channels, neurons = len(mean), x.shape[1]
     block, part = block_of(channels, stride), part_of(channels, stride)
-    gradients, means = np.empty(block, mean.dtype), np.empty(block, mean.dtype)
-    totals, products = np.empty(block, mean.dtype), np.empty(block, mean.dtype)
+    gradients, means, both = np.empty(block, mean.dtype), np.empty(block, mean.dtype), np.empty(block, mean.dtype)
+    totals, products, none = np.empty(block, mean.dtype), np.empty(block, mean.dtype), np.empty(0, x.dtype)
     for number in range(begin, end):
         sums[number] = 0
         first = number * part
@@ -151,18 +184,25 @@ def _sum(
                 fill(means, mean, stride, start)
             for t in range(len(grad) - 1, -1, -1):
                 mark, shift = bits[t // per_byte, start : start + size], t % per_byte * width
-                of, into = x[t, start : start + size], grad[t, start : start + size]
-                if stride == 1:
+                of, into, found = x[t, start : start + size], grad[t, start : start + size], later
+                if stride == 1 and not len(joined):
                     chain = (decay, slope, inside, stops)
                     _step_and_add(into, mark, later, shift, *chain, total, product, of, means)
                     continue
                 back_step(into, mark, later, shift, decay, slope, inside, stops)
+                if len(joined):
+                    found = both[:size]
+                    other = more[t, start : start + size] if len(more) else none
+                    _join(found, later, other, joined[t, start : start + size])
+                if stride == 1:
+                    _add_each(found, total, product, of, means)
+                    continue
                 channel, place, i = (start // stride) % channels, start % stride, 0
                 while i < size:
                     stop = min(i + stride - place, size)
-                    one, other = _add_up(later[i:stop], of[i:stop], mean[channel])
-                    sums[number, 0, channel] += one
-                    sums[number, 1, channel] += other
+                    own, own_product = _add_up(found[i:stop], of[i:stop], mean[channel])
+                    sums[number, 0, channel] += own
+                    sums[number, 1, channel] += own_product
                     i, place, channel = stop, 0, (channel + 1) % channels
             if stride == 1:
                 _fold(sums[number, 0], total, start)
@@ -235,6 +275,13 @@ def _scale_channel(out: NDArray[Any], later: NDArray[Any], scale: Any) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
+def _loaded(into: NDArray[Any], stored: NDArray[Any]) -> None:
+    """What is stored, as numbers."""
+    for k in range(len(into)):
+        into[k] = load(stored[k])
+
+
+@numba.njit(cache=True, nogil=True)
 def _through(
     grad: NDArray[Any],
     bits: NDArray[Any],
@@ -252,7 +299,7 @@ def _through(
     begin: int,
     end: int,
 ) -> None:
-    """The gradient of what is normalised, from the factors of `_finish`."""
+    """The gradient of what is normalised, from the factors of `_finish`; where bits have no row, `grad` is the currents'."""
     channels = factors.shape[1]
     block, given = block_of(channels, stride), (4 if batch else 1)
     gradients, rows = np.empty(block, factors.dtype), np.empty((4, block), factors.dtype)
@@ -264,8 +311,11 @@ def _through(
             for row in range(given):
                 fill(rows[row], factors[row], stride, start)
         for t in range(len(grad) - 1, -1, -1):
-            mark, shift = bits[t // per_byte, start : start + size], t % per_byte * width
-            back_step(grad[t, start : start + size], mark, later, shift, decay, slope, inside, stops)
+            if len(bits):
+                mark, shift = bits[t // per_byte, start : start + size], t % per_byte * width
+                back_step(grad[t, start : start + size], mark, later, shift, decay, slope, inside, stops)
+            else:
+                _loaded(later, grad[t, start : start + size])
             of, into = x[t, start : start + size], out[t, start : start + size]
             if stride == 1 and batch:
                 _apply(into, later, of, rows[0], rows[1], rows[2], rows[3])

@@ -17,6 +17,7 @@ from emsyolo.layer.multistep import MultiStep
 from emsyolo.layer.rep import BNPad
 from emsyolo.layer.spike_conv import SpikeConv2d
 from emsyolo.layer.tdbn import TdBN
+from emsyolo.model import block
 from emsyolo.model.spike_block import ConvolutionBlock
 from emsyolo.neuron.ilif import ILIF
 from emsyolo.neuron.kernels import norm_operator
@@ -153,7 +154,7 @@ def test_rows_in_a_row_are_one(calls: list[str]) -> None:
         assert len(calls) == left
 
 
-@pytest.mark.parametrize(("memory", "number"), [("plain", 3), ("packed", 1)])
+@pytest.mark.parametrize(("memory", "number"), [("plain", 4), ("packed", 1)])
 def test_layers_that_are_computed_anew_keep_their_normalisation(calls: list[str], memory: Memory, number: int) -> None:
     network = ConvolutionBlock(4, 2, lambda: ILIF(4))
     set_memory(network, memory)
@@ -163,7 +164,71 @@ def test_layers_that_are_computed_anew_keep_their_normalisation(calls: list[str]
     forget(network)
     with torch.no_grad():
         network(torch.randn(1, 2, 4, 6, 10))
+    assert len(calls) == 4
+
+
+# Blocks in a row, and how many of their normalisations are left to a neuron: within a block, and across the sums that
+# begin and end between two neurons.
+ROWS: dict[str, tuple[Callable[[], list[nn.Module]], int]] = {
+    "identities": (lambda: [block.EMSBlock1(4, **MORE), block.EMSBlock1(4, **MORE)], 3),
+    "projection, then identity": (lambda: [block.EMSBlock2(4, 8, stride=2, **MORE), block.EMSBlock1(8, **MORE)], 3),
+    "concatenation": (lambda: [block.EMSBlock2Cat(4, 8, stride=2, **MORE), block.EMSBlock1(8, **MORE)], 3),
+    "membrane values": (lambda: [block.MSBlock(4, 8, stride=2, **MORE), block.MSBlock(8, 8, stride=1, **MORE)], 3),
+    "spikes": (lambda: [block.SEWBlock(4, 8, stride=2, **MORE), block.SEWBlock(8, 8, stride=1, **MORE)], 5),
+    "a stem": (lambda: [MultiStep(nn.Conv2d(4, 8, 1), TdBN(8, 0.5)), block.EMSBlock1(8, **MORE)], 2),
+    "a neuron at the end": (lambda: [block.EMSBlock1(4, **MORE), LIF()], 2),
+    "two sums of a block": (lambda: [ConvolutionBlock(4, 2, lambda: ILIF(4)), block.EMSBlock1(4, **MORE)], 6),
+}
+MORE: dict[str, Any] = {"kernel": 3, "inner": None, "neuron": LIF}
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["contiguous", "channels last"])
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("name", ROWS)
+def test_sums_of_blocks_are_left_to_neurons(calls: list[str], name: str, training: bool, last: bool) -> None:
+    torch.manual_seed(0)
+    blocks, count = ROWS[name][0](), ROWS[name][1]
+    network = MultiStep(*blocks).double().train(training)
+    for module in network.modules():
+        if isinstance(module, TdBN):
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.bias)
+    other, x = apart(network), torch.randn(4, 2, 4, 6, 8, dtype=torch.float64)
+    if last:
+        x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (4, 2))
+    found = answer(network, x)
+    assert len(calls) == count
+    wanted = answer(other, x)
+    assert len(calls) == count
+    assert found.keys() == wanted.keys()
+    for key, one in found.items():
+        torch.testing.assert_close(one, wanted[key], rtol=1e-9, atol=1e-9, msg=key)
+
+
+@pytest.mark.parametrize("place", ["0", "1", "0.residual", "1.residual", "1.residual.0", "0.residual.5"])
+def test_a_sum_that_is_watched_is_done_apart(calls: list[str], place: str) -> None:
+    network, x = MultiStep(*ROWS["identities"][0]()), torch.randn(2, 1, 4, 6, 8)
+    expected = apart(network)(x)
+    handle = network.get_submodule(place).register_forward_hook(lambda module, args, output: output * 1)
+    torch.testing.assert_close(network(x), expected)
+    handle.remove()
+    assert len(calls) == 2
+
+
+def test_a_shortcut_of_another_dtype_is_added_by_torch(calls: list[str]) -> None:
+    """The sum of bfloat16 and float32 is float32, which a neuron that adds it would round."""
+    network, x = MultiStep(*ROWS["identities"][0]()), torch.randn(2, 1, 4, 6, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network(x)
+        assert found.dtype == apart(network)(x).dtype == torch.float32
+    assert len(calls) == 2
+
+
+def test_a_shortcut_alone_needs_a_gradient(calls: list[str]) -> None:
+    network, x = MultiStep(*ROWS["identities"][0]()).requires_grad_(requires_grad=False), torch.randn(2, 1, 4, 6, 8)
+    found, wanted = (answer(one, x)["x"] for one in (network, apart(network)))
     assert len(calls) == 3
+    torch.testing.assert_close(found, wanted)
 
 
 def test_what_is_watched_is_done_apart(calls: list[str]) -> None:
@@ -207,10 +272,12 @@ def test_torch_knows_the_operators(dtype: torch.dtype, batch: bool) -> None:
     x = torch.randn(5, 2, 3, 4, 6).to(dtype).requires_grad_()
     mean, var, weight, bias = torch.randn(4, 3).abs()
     norm = (mean, var, weight.requires_grad_(), bias.requires_grad_(), 1e-5, batch)
+    add = torch.randn_like(x).requires_grad_()
     tests = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_static")
     for operator, constants in (
-        (norm_operator.norm_lif, (None, 0.25, 0.5, 1.0, False, True, True)),
-        (norm_operator.norm_ilif, (torch.rand(2, 3, 4, 6), 0.25, 1.0, 4, True, False)),
+        (norm_operator.norm_lif, (None, None, 0.25, 0.5, 1.0, False, True, True, False)),
+        (norm_operator.norm_lif, (add, None, 0.25, 0.5, 1.0, True, True, False, True)),
+        (norm_operator.norm_ilif, (add, torch.rand(2, 3, 4, 6), 0.25, 1.0, 4, True, False, True)),
     ):
         torch.library.opcheck(operator, (x, *norm, *constants), test_utils=tests)
 
@@ -219,4 +286,4 @@ def test_what_needs_a_gradient_needs_its_bits() -> None:
     mean, var, weight, bias = torch.rand(4, 3)
     norm = (mean, var, weight.requires_grad_(), bias, 1e-5, False)
     with pytest.raises(ValueError, match="expected keep=True"):
-        norm_operator.norm_ilif(torch.rand(2, 1, 3, 4), *norm, None, 0.25, 1.0, 4, False, True)
+        norm_operator.norm_ilif(torch.rand(2, 1, 3, 4), *norm, None, None, 0.25, 1.0, 4, False, True, False)

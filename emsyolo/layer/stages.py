@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, is_grad_enabled, nn
 from torch.utils.checkpoint import checkpoint
 
-from emsyolo.layer.multistep import in_a_row
 from emsyolo.layer.tdbn import TdBN
 from emsyolo.neuron.memory import Memory
 from emsyolo.neuron.state import put, take, unread
@@ -39,14 +38,6 @@ class Stages(nn.Module):
         return _checkpoint(
             part, x, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: (nullcontext(), _again(part))
         )
-
-    def row(self, parts: Iterable[nn.Module], x: Tensor) -> Tensor:
-        """Parts one after the other: as one row, or with `recompute` by `stage` each."""
-        if not self.recompute:
-            return in_a_row(x, parts)
-        for part in parts:
-            x = self.stage(part, x)
-        return x
 
 
 def _again(part: nn.Module) -> AbstractContextManager[None]:

@@ -58,6 +58,7 @@ class ResNet(Stages):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`[T, N, C, H, W]` to the maps of stage 3 `[T, N, C3, H/16, W/16]` and stage 4 `[T, N, C4, H/32, W/32]`."""
-        *stages, last = self.stages
-        x = self.row([self.stem, *stages], x)
-        return x, self.stage(last, x)
+        x = self.stage(self.stem, x)
+        for stage in self.stages[:-1]:
+            x = self.stage(stage, x)
+        return x, self.stage(self.stages[-1], x)

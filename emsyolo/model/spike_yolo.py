@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from emsyolo.layer.multistep import MultiStep, joined, over_time
+from emsyolo.layer.multistep import joined, over_time
 from emsyolo.layer.stages import Stages
 from emsyolo.model.detector import Detector
 from emsyolo.model.encode import Encode
@@ -43,17 +43,19 @@ class SpikeYOLOBackbone(Stages):
         for i, (after, count, ratio) in enumerate(zip(channels, repeats, RATIOS, strict=True)):
             block = ConvolutionBlock if i < 2 else RepBlock
             blocks = [block(after, ratio, neuron) for _ in range(count)]
-            self.stages.append(MultiStep(Downsampling(before, after, neuron if i else None), *blocks))
+            self.stages.append(nn.Sequential(Downsampling(before, after, neuron if i else None), *blocks))
             before = after
         self.out_channels = (channels[1], channels[2], -(-before // ROUNDED) * ROUNDED)
         self.pool = SPPF(before, self.out_channels[-1], neuron)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`[T, N, C, H, W]` to the maps at strides 8, 16 and 32."""
-        first, second, third, fourth = (list(stage.children()) for stage in self.stages)
-        fine = self.row([*first, *second], x)
-        middle = self.row(third, fine)
-        return fine, middle, self.stage(self.pool, self.row(fourth, middle))
+        found = []
+        for stage in self.stages:
+            for part in stage.children():
+                x = self.stage(part, x)
+            found.append(x)
+        return found[1], found[2], self.stage(self.pool, x)
 
 
 class SpikeYOLONeck(Stages):

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from emsyolo.neuron.kernels import compiled, cuda, integer, normalised, normalised_backward, reference
 from emsyolo.neuron.kernels.layout import (
+    Chain,
     binary_chain,
     bytes_for,
     dense_rows,
@@ -156,38 +157,46 @@ def integrate_case(chance: random.Random, dtype: torch.dtype) -> None:
 
 
 def norm_case(chance: random.Random, dtype: torch.dtype) -> None:
-    """Both neurons behind a normalisation, whose product and sum are rounded: equal all the same."""
+    """Both neurons behind a normalisation and a shortcut, whose product and sums are rounded: equal all the same."""
     steps, levels = chance.choice((1, 2, 3, 4, 5)), chance.choice((1, 4))
     x, v = some_map(chance, dtype, steps)
     scale, shift = torch.randn(2, x.shape[2], dtype=potential_dtype(dtype))
-    y = reference.normalised(x, scale, shift)
+    y, add = reference.normalised(x, scale, shift), None
+    if chance.random() < 0.6:
+        add = upstream_of(chance, x)
+        y = y + add
     assert y.dtype == dtype
+    numbers, total = (scale, shift, add, v), chance.random() < 0.6
     given: dict[str, Any] = {"decay": 0.25, "v_threshold": 0.5, "surrogate_width": 1.0, "soft_reset": False}
-    found = cuda.norm_forward(x, scale, shift, v, **given, keep=True, last=True)
+    found = cuda.norm_forward(x, *numbers, **given, keep=True, last=True, total=total)
     spikes, last = reference.lif_steps(y, v, **given)
     assert torch.equal(found[0], spikes)
     assert torch.equal(found[1], compiled.forward(y, v, **given, keep=True)[1])
     assert torch.equal(found[2], last)
     constants: dict[str, Any] = {"decay": 0.25, "input_scale": 0.5, "levels": levels}
-    whole = cuda.norm_integer_forward(x, scale, shift, v, **constants, keep=True, last=True)
+    whole = cuda.norm_integer_forward(x, *numbers, **constants, keep=True, last=True, total=total)
     spikes, last = reference.ilif_steps(y, v, **constants)
     assert torch.equal(whole[0], spikes)
     assert torch.equal(whole[1], integer.forward(y, v, **constants, keep=True)[1])
     assert torch.equal(whole[2], last)
+    for currents in (found[3], whole[3]):
+        assert torch.equal(currents, y if total else y[:0])
     if dtype != torch.float16:
-        same(found, *normalised.lif_forward(x, scale, shift, v, **given, keep=True, last=True))
-        same(whole, *normalised.integer_forward(x, scale, shift, v, **constants, keep=True, last=True))
-    assert torch.equal(cuda.norm_forward(x, scale, shift, v, **given, keep=False, last=False)[0], found[0])
+        same(found, *normalised.lif_forward(x, *numbers, **given, keep=True, last=True, total=total))
+        same(whole, *normalised.integer_forward(x, *numbers, **constants, keep=True, last=True, total=total))
+    assert torch.equal(cuda.norm_forward(x, *numbers, **given, keep=False, last=False, total=False)[0], found[0])
 
 
-BACK_SHAPES = [*SHAPES[1:7], (1, 301, 2, 2), (1, 1, 64, 65)]
+# Among them three channels that, side by side, leave an odd number of threads per column, all with items of their own.
+BACK_SHAPES = [*SHAPES[1:7], (1, 301, 2, 2), (1, 1, 64, 65), (2, 3, 9, 11)]
 
 
 def back_case(chance: random.Random, dtype: torch.dtype) -> None:
-    """The way back through both neurons and a normalisation: what the CPU finds in float64."""
+    """The way back through both neurons, a normalisation and a shortcut: what the CPU finds in float64."""
     steps = chance.choice((1, 2, 3, 5))
     columns = (2, 257 * cuda.VECTOR_BYTES // dtype.itemsize, 1, 1)  # more than a block has
-    x = chance.choice(list(LAYOUTS.values()))(eighths((steps, *chance.choice([*BACK_SHAPES, columns])), dtype))
+    layout = channels_last if chance.random() < 0.4 else chance.choice(list(LAYOUTS.values()))
+    x = layout(eighths((steps, *chance.choice([*BACK_SHAPES, columns])), dtype))
     real, channels = potential_dtype(dtype), x.shape[2]
     mean, weight = torch.randn(2, channels, dtype=real)
     var, upstream = torch.rand(channels, dtype=real) + 0.5, upstream_of(chance, x)
@@ -198,14 +207,31 @@ def back_case(chance: random.Random, dtype: torch.dtype) -> None:
         chain, rows = integer_chain(0.25, 0.5, levels), rows_for(steps, levels)
     bits = like_rows(dense_rows(x), rows, torch.uint8).random_(256)
     wanted = {"batch": chance.random() < 0.7, "to_x": True, "to_norm": chance.random() < 0.9}
-    found = cuda.norm_backward(upstream, bits, x, mean, var, weight, 1e-5, chain, **wanted)
+    joins = chance.random() < 0.6
+    more = upstream_of(chance, x) if joins and chance.random() < 0.8 else None
+    found = cuda.norm_backward(upstream, bits, x, mean, var, weight, 1e-5, more, chain, **wanted, joins=joins)
     numbers = [one.double() for one in (mean, var, weight)]
-    exact = normalised_backward.norm_backward(upstream.double(), bits, x.double(), *numbers, 1e-5, chain, **wanted)
+    maps, others = (upstream.double(), bits, x.double()), (None if more is None else more.double(), chain)
+    exact = normalised_backward.norm_backward(*maps, *numbers, 1e-5, *others, **wanted, joins=joins)
     assert found[0].stride() == bits.stride()
-    error = {8: 1e-11, 4: 1e-5, 2: 4e-3}
-    for one, other in zip(found, exact, strict=True):
-        if one is found[0] or wanted["batch"] or wanted["to_norm"]:
-            assert (one.double() - other).norm() <= error[one.dtype.itemsize] * other.norm()
+    if joins:  # all else comes from what is kept of it
+        assert found[1].stride() == bits.stride()
+        near(found[1], exact[1])
+        own = like_rows(bits, steps, torch.uint8).fill_(1), x.double()
+        alone = Chain(0.0, 1.0, 1, 1, 0, 1)
+        exact = normalised_backward.norm_backward(
+            found[1].double(), *own, *numbers, 1e-5, None, alone, **wanted, joins=False
+        )
+    near(found[0], exact[0])
+    if wanted["batch"] or wanted["to_norm"]:
+        near(found[2], exact[2])
+        near(found[3], exact[3])
+
+
+def near(found: Tensor, exact: Tensor) -> None:
+    """The same but for the rounding of its dtype."""
+    error = {8: 1e-11, 4: 1e-5, 2: 4e-3}[found.dtype.itemsize]
+    assert (found.double() - exact).norm() <= error * max(2, exact.norm())
 
 
 CASES: dict[str, Callable[[random.Random, torch.dtype], None]] = {
@@ -215,7 +241,7 @@ CASES: dict[str, Callable[[random.Random, torch.dtype], None]] = {
     "norm": norm_case,
     "back": back_case,
 }
-NUMBER = {"lif": 80, "ilif": 60, "if": 60, "norm": 60, "back": 25}
+NUMBER = {"lif": 80, "ilif": 60, "if": 60, "norm": 60, "back": 40}
 
 
 def run_cases(kind: str, dtype: torch.dtype) -> None:
@@ -311,7 +337,7 @@ def test_more_elements_than_32_bits_count(
     check_large(grid, monkeypatch, steps, neurons, levels=levels)
 
 
-LOOP = "\n            for (int k = 0; k < WIDTH; ++k) {\n                "
+LOOP = "\n            currents.begin(t, i);\n            for (int k = 0; k < WIDTH; ++k) {\n                "
 
 
 def test_channels_of_elements_that_32_bits_do_not_count(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +350,7 @@ def test_channels_of_elements_that_32_bits_do_not_count(grid: Grid, monkeypatch:
     x.view(-1)[span] = eighths(span.stop - span.start, x.dtype)
     scale, shift = torch.tensor([[1.0, 2.0, -4.0], [0.0, 0.25, 0.125]])
     given: dict[str, Any] = {"decay": 0.25, "v_threshold": 0.5, "surrogate_width": 1.0, "soft_reset": False}
-    spikes = cuda.norm_forward(x, scale, shift, None, **given, keep=False, last=False)[0]
+    spikes = cuda.norm_forward(x, scale, shift, None, None, **given, keep=False, last=False, total=False)[0]
     currents = x.view(-1)[span] * -4 + 0.125  # all of them are the third channel's
     assert torch.equal(spikes.view(-1)[span], (currents >= 0.5).to(x.dtype))
 
@@ -336,7 +362,7 @@ def test_sums_of_more_elements_than_32_bits_count(grid: Grid, monkeypatch: pytes
 
     def run_from_nothing(name: str, *given: Any) -> None:
         if name == "norm_sum":
-            given[9].zero_()
+            given[11].zero_()
         run(name, *given)
 
     monkeypatch.setattr(cuda, "_run", run_from_nothing)
@@ -349,8 +375,8 @@ def test_sums_of_more_elements_than_32_bits_count(grid: Grid, monkeypatch: pytes
     count = min(8 * cuda.THREADS, 3 * size - first)
     x.view(-1)[first : first + count], bits.view(-1)[first : first + count] = 3, 16
     chain, one = binary_chain(0.25, 1.0, soft_reset=False), torch.ones(3)
-    given: dict[str, Any] = {"batch": False, "to_x": False, "to_norm": True}
-    _, to_weight, to_bias = cuda.norm_backward(x, bits, x, one, one, one, 0.0, chain, **given)
+    given: dict[str, Any] = {"batch": False, "joins": False, "to_x": False, "to_norm": True}
+    _, _, to_weight, to_bias = cuda.norm_backward(x, bits, x, one, one, one, 0.0, None, chain, **given)
     assert to_bias.tolist() == [0, 0, 3 * count]
     assert to_weight.tolist() == [0, 0, 6 * count]
 
@@ -381,8 +407,16 @@ MUTANTS = [
     ("channel + 1 == channels ? 0 : channel + 1", "channel + 1", "norm"),
     ("i - run * together", "i - run", "norm"),
     ("(unsigned)run % (unsigned)channels", "0", "norm"),
-    ("load(store(load(x) * scale[k] + shift[k]))", "load(x) * scale[k] + shift[k]", "norm"),
+    ("return load(y);", "return add ? load(y) : load(x) * scale[k] + shift[k];", "norm"),
     ("load(x) * scale[k] + shift[k]", "load(x) * scale[k]", "norm"),
+    ("load(y) + load(added.at[k])", "load(x) * scale[k] + shift[k] + load(added.at[k])", "norm"),
+    ("get<WIDTH>(add + t * neurons + i)", "get<WIDTH>(add + i)", "norm"),
+    ("if (total) put(total + t * neurons + i, sum)", "if (total && !t) put(total + i, sum)", "norm"),
+    ("sum.at[k] = y;", "sum.at[k] = x;", "norm"),
+    ("more + t * neurons + i", "more + i", "back"),
+    ("found + load(other.at[k])", "found", "back"),
+    ("if (joined) put(joined + t * neurons + i, both)", "if (joined) put(joined + i, both)", "back"),
+    ("marks.at[k] = 255", "marks.at[k] = 0", "back"),
     ("mark & chain.stops ? own : own +", "own +", "back"),
     ("(t - group) * chain.width;", "(t - group);", "back"),
     ("? load(in.at[k]) * chain.slope", "? load(in.at[k])", "back"),

@@ -24,6 +24,7 @@ gpu: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cuda$(CUDA)]'
 	$(BIN)/python -m pytest -m gpu $(ARGS)
 	$(BIN)/python benchmark/neurons.py --device cuda --batch 32 --size 160 --out $(RESULTS)/neurons_cuda.json
+	$(BIN)/python benchmark/passes.py --device cuda --batch 32 --size 640 --out $(RESULTS)/passes_cuda.json
 	$(BIN)/python benchmark/spike_yolo.py --device cuda --batch 16 --size 640 --out $(RESULTS)/spike_yolo_cuda.json
 	$(BIN)/python benchmark/network.py --device cuda --batch largest --size 640 --out $(RESULTS)/network_cuda.json
 

@@ -1,11 +1,14 @@
 """EMS-ResNet34 for real: inference and training step against the same network step by step, on SpikingJelly's LIFNode,
 and its convolutions alone, which no neuron can beat.
 
+"In passes" leaves normalisation and addition of the shortcut to torch, each a pass of its own before the neuron's.
+
 Runs alternate; ratios are those of the medians. Memory of a training step: what autograd keeps, and the peak of the
 process (CPU) or the device (CUDA), each contestant in a process of its own.
 
     python benchmark/network.py [--model ems_resnet34] [--batch 2|largest] [--size 320] [--steps 4] [--runs 5]
-                                [--device cpu|cuda] [--compile] [--only inference|training|memory] [--out FILE]
+                                [--device cpu|cuda] [--compile] [--precision 32 bf16]
+                                [--only inference|training|memory] [--out FILE]
 
 `--batch largest`: the largest power of two with which a GPU can train the network step by step.
 """
@@ -20,7 +23,7 @@ from pathlib import Path
 
 import torch
 from interleaved import Task, about, interleaved
-from reference import convolutions_alone, on_spikingjelly, step_by_step
+from reference import convolutions_alone, in_passes, on_spikingjelly, step_by_step
 
 from emsyolo.app import build_detector
 from emsyolo.deploy.inference import for_inference
@@ -79,7 +82,7 @@ class Bench:
             "step by step": self.answer(step_by_step(self.build())),
             "SpikingJelly's LIFNode": self.answer(on_spikingjelly(self.build())),
         }
-        for precision in ("32", "bf16"):
+        for precision in self.args.precision:
             ready = for_inference(self.build(), self.device, precision=precision)
             tasks[f"convolutions alone, {precision}"] = self._alone(ready)
             tasks[f"ours, {precision}"] = self.answer(ready)
@@ -105,13 +108,17 @@ class Bench:
         tasks = {
             "step by step": self.step(step_by_step(self.build())),
             "SpikingJelly's LIFNode": self.step(on_spikingjelly(self.build())),
-            "convolutions alone, 32": convolutions_alone(self.ours(), self.frames, backward=True),
-            "convolutions alone, bf16": convolutions_alone(self.ours(), self.frames, True, torch.bfloat16),
         }
+        for precision in self.args.precision:
+            dtype = torch.bfloat16 if precision == "bf16" else None
+            alone = convolutions_alone(self.ours(), self.frames, True, dtype)
+            tasks[f"convolutions alone, {precision}"] = alone
         for memory in MEMORIES:
-            for bfloat16 in (False, True):
-                name = f"ours, {'bf16' if bfloat16 else '32'}, {memory}"
+            for precision in self.args.precision:
+                name, bfloat16 = f"ours, {precision}, {memory}", precision == "bf16"
                 tasks[name] = self.step(self.ours(memory, bfloat16), bfloat16)
+                if memory == "plain":
+                    tasks[f"{name}, in passes"] = self.step(in_passes(self.ours(memory, bfloat16)), bfloat16)
         if self.args.compile:
             compiled = self.ours("packed", bfloat16=True)
             compiled.compile()
@@ -168,7 +175,7 @@ def _memory_of(arguments: tuple[argparse.Namespace, str]) -> dict[str, float]:
 
 def memory(args: argparse.Namespace) -> dict[str, dict[str, float]]:
     names = ["step by step", "SpikingJelly's LIFNode"]
-    names += [f"ours, {precision}, {memory}" for precision in ("32", "bf16") for memory in MEMORIES]
+    names += [f"ours, {precision}, {memory}" for precision in args.precision for memory in MEMORIES]
     found = {}
     for name in names:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -186,6 +193,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--precision", nargs="+", default=["32", "bf16"], choices=("32", "bf16"))
     parser.add_argument("--only", choices=("inference", "training", "memory"))
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()

@@ -64,6 +64,14 @@ def on_spikingjelly(detector: Detector) -> Detector:
     return detector
 
 
+def in_passes(detector: Detector) -> Detector:
+    """Normalisation, addition of the shortcut and neuron each in a pass of its own over the memory."""
+    for module in detector.modules():
+        if hasattr(module, "normalises"):
+            module.normalises = lambda x: False  # type: ignore[assignment]
+    return detector
+
+
 def convolutions_alone(
     detector: Detector, frames: Tensor, backward: bool, dtype: torch.dtype | None = None
 ) -> Callable[[], None]:

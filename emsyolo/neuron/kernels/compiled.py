@@ -6,6 +6,7 @@ and whether its potential lay in the surrogate's window.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numba
@@ -319,6 +320,9 @@ def potential_rows(x: Tensor, *rows: Tensor | None) -> list[NDArray[Any]]:
 
 def memory(x: Tensor) -> NDArray[Any]:
     """The memory of x as an array `[rows, neurons]`; half precision as its bits."""
-    neurons = x.shape[1:].numel()
-    flat = x.detach().as_strided((len(x), neurons), (neurons, 1))
-    return (flat.view(torch.int16) if x.dtype in ONE_BITS else flat).numpy()
+    rows, neurons, plain = x.shape[0], math.prod(x.shape[1:]), x.detach()
+    if x.dtype in ONE_BITS:
+        plain = plain.view(torch.int16)
+    if x.is_contiguous():  # as below, but faster
+        return plain.numpy().reshape(rows, neurons)
+    return plain.as_strided((rows, neurons), (neurons, 1)).numpy()

@@ -123,32 +123,20 @@ def _run(
 
 
 @numba.njit(cache=True, nogil=True)
-def _in_planes(
-    currents: NDArray[Any], x: NDArray[Any], scale: NDArray[Any], shift: NDArray[Any], stride: int, start: int
-) -> None:
-    """The currents of neurons side by side from `start` on, of which those of a channel lie `stride` together."""
-    channel, place, i = (start // stride) % len(scale), start % stride, 0
-    while i < len(x):
-        stop = min(i + stride - place, len(x))
-        factor, summand = scale[channel], shift[channel]
-        into, of = currents[i:stop], x[i:stop]
-        for k in range(len(of)):
-            into[k] = to_memory(load(of[k]) * factor + summand, into)
-        i, place, channel = stop, 0, (channel + 1) % len(scale)
-
-
-@numba.njit(cache=True, nogil=True)
-def _side_by_side(currents: NDArray[Any], x: NDArray[Any], scale: NDArray[Any], shift: NDArray[Any]) -> None:
-    """The same where each neuron has its own scale and shift."""
+def _normalise(currents: NDArray[Any], x: NDArray[Any], scale: NDArray[Any], shift: NDArray[Any]) -> None:
+    """The currents of neurons side by side, each with its own scale and shift."""
     for k in range(len(x)):
         currents[k] = to_memory(load(x[k]) * scale[k] + shift[k], currents)
 
 
 @numba.njit(cache=True, nogil=True)
-def _add(currents: NDArray[Any], add: NDArray[Any]) -> None:
-    """Add what a shortcut gives."""
-    for k in range(len(currents)):
-        currents[k] = to_memory(load(currents[k]) + load(add[k]), currents)
+def _normalise_and_add(
+    currents: NDArray[Any], x: NDArray[Any], scale: NDArray[Any], shift: NDArray[Any], add: NDArray[Any]
+) -> None:
+    """The same, and what a shortcut gives."""
+    for k in range(len(x)):
+        found = load(to_memory(load(x[k]) * scale[k] + shift[k], currents))
+        currents[k] = to_memory(found + load(add[k]), currents)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -184,7 +172,7 @@ def _lif(
     for start in range(begin, end, block):
         stop = min(start + block, end)
         potential, currents = kept[: stop - start], row[: stop - start]
-        if stride == 1 and (start == begin or block % len(scale)):
+        if stride > 1 or start == begin or block % len(scale):
             fill(scales, scale, stride, start)
             fill(shifts, shift, stride, start)
         if len(before):
@@ -192,14 +180,12 @@ def _lif(
         else:
             potential[:] = 0
         for t in range(len(spikes)):
-            if stride == 1:
-                _side_by_side(currents, x[t, start:stop], scales, shifts)
-            else:
-                _in_planes(currents, x[t, start:stop], scale, shift, stride, start)
-            if len(add):
-                _add(currents, add[t, start:stop])
             if len(total):
-                total[t, start:stop] = currents
+                currents = total[t, start:stop]
+            if len(add):
+                _normalise_and_add(currents, x[t, start:stop], scales, shifts, add[t, start:stop])
+            else:
+                _normalise(currents, x[t, start:stop], scales, shifts)
             mark = bits[t // STEPS_PER_BYTE, start:stop] if len(bits) else none
             out = spikes[t, start:stop]
             lif_step(currents, potential, out, mark, t % STEPS_PER_BYTE, one, decay, v_threshold, half_width, soft)
@@ -235,7 +221,7 @@ def _integer(
     for start in range(begin, end, block):
         stop = min(start + block, end)
         residue, currents = kept[: stop - start], row[: stop - start]
-        if stride == 1 and (start == begin or block % len(scale)):
+        if stride > 1 or start == begin or block % len(scale):
             fill(scales, scale, stride, start)
             fill(shifts, shift, stride, start)
         if len(before):
@@ -243,14 +229,12 @@ def _integer(
         else:
             residue[:] = 0
         for t in range(len(spikes)):
-            if stride == 1:
-                _side_by_side(currents, x[t, start:stop], scales, shifts)
-            else:
-                _in_planes(currents, x[t, start:stop], scale, shift, stride, start)
-            if len(add):
-                _add(currents, add[t, start:stop])
             if len(total):
-                total[t, start:stop] = currents
+                currents = total[t, start:stop]
+            if len(add):
+                _normalise_and_add(currents, x[t, start:stop], scales, shifts, add[t, start:stop])
+            else:
+                _normalise(currents, x[t, start:stop], scales, shifts)
             mark = bits[t // per_byte, start:stop] if len(bits) else none
             place, out = t % per_byte * width, spikes[t, start:stop]
             integer_step(currents, residue, out, mark, place, decay, input_scale, levels, rounding)

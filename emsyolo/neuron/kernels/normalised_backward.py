@@ -22,7 +22,7 @@ from emsyolo.neuron.kernels.normalised import block_of
 from emsyolo.neuron.kernels.team import in_team, shared
 from emsyolo.neuron.kernels.trained import fill
 
-BLOCKS = 16  # of a part
+BLOCKS = 4  # of a part: small maps have enough of them for all threads
 
 
 def norm_backward(
@@ -117,12 +117,12 @@ def _join(found: NDArray[Any], later: NDArray[Any], more: NDArray[Any], joined: 
     """The gradient of the currents with that of somebody else who reads them (none: `more` is empty), as it is kept."""
     if len(more):
         for k in range(len(found)):
-            joined[k] = to_memory(later[k] + load(more[k]), joined)
+            both = to_memory(later[k] + load(more[k]), joined)
+            joined[k], found[k] = both, load(both)
     else:
         for k in range(len(found)):
-            joined[k] = to_memory(later[k], joined)
-    for k in range(len(found)):
-        found[k] = load(joined[k])
+            both = to_memory(later[k], joined)
+            joined[k], found[k] = both, load(both)
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})

@@ -73,9 +73,9 @@ class MultiStep(nn.Sequential):
 def in_a_row(x: Tensor, layers: Iterable[nn.Module]) -> Tensor:
     """What layers make of `[T, N, C, H, W]`, one after the other.
 
-    Rows in a row are one row, and so are the sums of residual blocks, and layers that keep no more than bits where there
-    are none: a normalisation at the end of one of them, and the addition of the shortcut behind it, are left to the
-    neuron that begins the next.
+    Rows in a row are one row, and so are the sums of residual blocks, and layers that keep no more than bits where
+    there are none: a normalisation at the end of one of them, and the addition of the shortcut behind it, are left to
+    the neuron that begins the next.
     """
     return _run(x, _steps(layers))
 

@@ -34,8 +34,8 @@ class Neuron(Protocol):
     `neuron.memory`), and one that keeps its spikes as bits `take_bits` (see `packed_spikes`). One that can save itself
     writing potentials that nobody reads has an attribute `remembers` (see `neuron.state.unread`). One that can take
     maps before their normalisation has `normalises(x)`, which tells whether it can take these, and keywords: `norm`, a
-    `Normalisation`; `add`, maps that are added to what it makes of them; `total`, with which it gives the spikes and the
-    currents, that sum.
+    `Normalisation`; `add`, maps that are added to what it makes of them; `total`, with which it gives the spikes and
+    the currents, that sum.
 
     Attributes:
         v_threshold: where the weights of normalisations before it start; 1 for an activation.

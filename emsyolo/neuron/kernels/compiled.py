@@ -6,7 +6,6 @@ and whether its potential lay in the surrogate's window.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numba
@@ -20,6 +19,7 @@ from torch import Tensor
 from emsyolo.neuron.kernels.layout import (
     STEPS_PER_BYTE,
     bytes_for,
+    extent,
     in_order_of,
     left_over,
     like_rows,
@@ -320,7 +320,7 @@ def potential_rows(x: Tensor, *rows: Tensor | None) -> list[NDArray[Any]]:
 
 def memory(x: Tensor) -> NDArray[Any]:
     """The memory of x as an array `[rows, neurons]`; half precision as its bits."""
-    rows, neurons, plain = x.shape[0], math.prod(x.shape[1:]), x.detach()
+    (rows, neurons), plain = extent(x), x.detach()
     if x.dtype in ONE_BITS:
         plain = plain.view(torch.int16)
     if x.is_contiguous():  # as below, but faster

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import cache
@@ -18,6 +17,7 @@ from emsyolo.neuron.kernels.layout import (
     bytes_for,
     check_dtype,
     dense_rows,
+    extent,
     in_order_of,
     integer_fields,
     left_over,
@@ -68,15 +68,15 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `compiled.forward`."""
     x = rows_of(x)
-    spikes = like_rows(x, len(x), x.dtype)
-    bits = like_rows(x, bytes_for(len(x)), torch.uint8) if keep else None
+    steps, neurons = extent(x)
+    spikes = like_rows(x, steps, x.dtype)
+    bits = like_rows(x, bytes_for(steps), torch.uint8) if keep else None
     before, after = potentials(x, v, last=last)
-    neurons = math.prod(x.shape[1:])
     row = 0 if x.stride(0) == 0 else neurons
     real = _real(x.dtype)
     _launch(
         "lif_forward", x.dtype, neurons,
-        x, np.int64(row), before, after, spikes, bits, np.int64(neurons), np.int32(len(x)),
+        x, np.int64(row), before, after, spikes, bits, np.int64(neurons), np.int32(steps),
         real(decay), real(v_threshold), real(surrogate_width / 2), np.int32(soft_reset),
     )  # fmt: skip
     return spikes, like_rows(x, 0, torch.uint8) if bits is None else bits, left_over(x, after)
@@ -87,12 +87,13 @@ def integrate(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `reference.if_steps`."""
     x = rows_of(x)
-    spikes = like_rows(x, len(x), x.dtype)
+    steps, neurons = extent(x)
+    spikes = like_rows(x, steps, x.dtype)
     last, total = like_rows(x, 1, x.dtype).copy_(v), like_rows(x, 1, x.dtype).copy_(net)
-    neurons, real = math.prod(x.shape[1:]), _real(x.dtype)
+    real = _real(x.dtype)
     _launch(
         "if_forward", x.dtype, neurons,
-        x, np.int64(0 if x.stride(0) == 0 else neurons), last, total, spikes, np.int64(neurons), np.int32(len(x)),
+        x, np.int64(0 if x.stride(0) == 0 else neurons), last, total, spikes, np.int64(neurons), np.int32(steps),
         real(negative), real(repay), np.int32(needs_spike),
     )  # fmt: skip
     return spikes, last[0], total[0]
@@ -101,11 +102,11 @@ def integrate(
 def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float, soft_reset: bool) -> Tensor:
     """As `compiled.backward`."""
     grad = in_order_of(grad, bits)
-    out = like_rows(bits, len(grad), grad.dtype)
-    neurons, real = math.prod(bits.shape[1:]), _real(grad.dtype)
+    steps, neurons = extent(grad)
+    out, real = like_rows(bits, steps, grad.dtype), _real(grad.dtype)
     _launch(
         "lif_backward", grad.dtype, neurons,
-        grad, bits, out, np.int64(neurons), np.int32(len(grad)), real(decay), real(1 / surrogate_width),
+        grad, bits, out, np.int64(neurons), np.int32(steps), real(decay), real(1 / surrogate_width),
         np.int32(soft_reset),
     )  # fmt: skip
     return out
@@ -114,7 +115,7 @@ def backward(grad: Tensor, bits: Tensor, *, decay: float, surrogate_width: float
 def unpack(bits: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     """As `compiled.unpack`."""
     spikes = like_rows(bits, steps, dtype)
-    neurons = math.prod(bits.shape[1:])
+    neurons = extent(bits)[1]
     _launch("lif_unpack", dtype, neurons, bits, spikes, np.int64(neurons), np.int32(steps))
     return spikes
 
@@ -124,15 +125,16 @@ def integer_forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `integer.forward`."""
     x = rows_of(x)
-    spikes = like_rows(x, len(x), x.dtype)
-    bits = like_rows(x, rows_for(len(x), levels), torch.uint8) if keep else None
+    steps, neurons = extent(x)
+    spikes = like_rows(x, steps, x.dtype)
+    bits = like_rows(x, rows_for(steps, levels), torch.uint8) if keep else None
     before, after = potentials(x, v, last=last)
-    neurons, real = math.prod(x.shape[1:]), _real(x.dtype)
+    real = _real(x.dtype)
     width, per_byte = integer_fields(levels)
     _launch(
         "ilif_forward", x.dtype, neurons,
         x, np.int64(0 if x.stride(0) == 0 else neurons), before, after, spikes, bits, np.int64(neurons),
-        np.int32(len(x)), real(decay), real(input_scale), real(levels), np.int32(width), np.int32(per_byte),
+        np.int32(steps), real(decay), real(input_scale), real(levels), np.int32(width), np.int32(per_byte),
     )  # fmt: skip
     return spikes, like_rows(x, 0, torch.uint8) if bits is None else bits, left_over(x, after)
 
@@ -140,12 +142,12 @@ def integer_forward(
 def integer_backward(grad: Tensor, bits: Tensor, *, decay: float, input_scale: float, levels: int) -> Tensor:
     """As `integer.backward`."""
     grad = in_order_of(grad, bits)
-    out = like_rows(bits, len(grad), grad.dtype)
-    neurons, real = math.prod(bits.shape[1:]), _real(grad.dtype)
+    steps, neurons = extent(grad)
+    out, real = like_rows(bits, steps, grad.dtype), _real(grad.dtype)
     width, per_byte = integer_fields(levels)
     _launch(
         "ilif_backward", grad.dtype, neurons,
-        grad, bits, out, np.int64(neurons), np.int32(len(grad)), real(decay), real(input_scale), np.int32(width),
+        grad, bits, out, np.int64(neurons), np.int32(steps), real(decay), real(input_scale), np.int32(width),
         np.int32(per_byte),
     )  # fmt: skip
     return out
@@ -154,7 +156,7 @@ def integer_backward(grad: Tensor, bits: Tensor, *, decay: float, input_scale: f
 def integer_unpack(bits: Tensor, steps: int, levels: int, dtype: torch.dtype) -> Tensor:
     """As `integer.unpack`."""
     spikes = like_rows(bits, steps, dtype)
-    neurons = math.prod(bits.shape[1:])
+    neurons = extent(bits)[1]
     width, per_byte = integer_fields(levels)
     _launch(
         "ilif_unpack", dtype, neurons, bits, spikes, np.int64(neurons), np.int32(steps),
@@ -181,7 +183,7 @@ def norm_forward(
     """As `normalised.lif_forward`."""
     real = _real(x.dtype)
     constants = (real(decay), real(v_threshold), real(surrogate_width / 2), np.int32(soft_reset))
-    rows = bytes_for(len(x)) if keep else 0
+    rows = bytes_for(x.shape[0]) if keep else 0
     return _norm("norm_lif_forward", x, scale, shift, add, v, constants, rows, last=last, total=total)
 
 
@@ -203,7 +205,7 @@ def norm_integer_forward(
     real = _real(x.dtype)
     fields = [np.int32(one) for one in integer_fields(levels)]
     constants = (real(decay), real(input_scale), real(levels), *fields)
-    rows = rows_for(len(x), levels) if keep else 0
+    rows = rows_for(x.shape[0], levels) if keep else 0
     return _norm("norm_ilif_forward", x, scale, shift, add, v, constants, rows, last=last, total=total)
 
 
@@ -221,15 +223,15 @@ def _norm(
     total: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x = dense_rows(x)
+    steps, neurons = extent(x)
     added = None if add is None else in_order_of(add, x)
-    spikes, bits = like_rows(x, len(x), x.dtype), like_rows(x, rows, torch.uint8)
-    sums = like_rows(x, len(x) if total else 0, x.dtype)
+    spikes, bits = like_rows(x, steps, x.dtype), like_rows(x, rows, torch.uint8)
+    sums = like_rows(x, steps if total else 0, x.dtype)
     before, after = potentials(x, v, last=last)
-    neurons = math.prod(x.shape[1:])
     _launch(
         name, x.dtype, neurons,
-        x, scale, shift, np.int32(len(scale)), np.int64(together(x)), added, sums if total else None, before, after,
-        spikes, bits if rows else None, np.int64(neurons), np.int32(len(x)), *constants,
+        x, scale, shift, np.int32(scale.shape[0]), np.int64(together(x)), added, sums if total else None, before, after,
+        spikes, bits if rows else None, np.int64(neurons), np.int32(steps), *constants,
     )  # fmt: skip
     return spikes, bits, left_over(x, after), sums
 
@@ -253,12 +255,13 @@ def norm_backward(
     """As `normalised_backward.norm_backward`."""
     grad, x = in_order_of(grad.to(x.dtype), bits), in_order_of(x, bits)
     other = None if more is None else in_order_of(more.to(x.dtype), bits)
-    joined = like_rows(bits, len(grad) if joins else 0, x.dtype)
+    steps, neurons = extent(x)
+    joined = like_rows(bits, steps if joins else 0, x.dtype)
     dtype, real, kept = x.dtype, _real(x.dtype), potential_dtype(x.dtype)
-    neurons, channels, stride = math.prod(bits.shape[1:]), len(mean), together(bits)
+    channels, stride = mean.shape[0], together(bits)
     own_mean, own_var, own_weight = (one.to(kept).contiguous() for one in (mean, var, weight))
     rule = (real(chain.decay), real(chain.slope), *(np.int32(one) for one in chain[2:]))
-    where, sizes = (np.int32(channels), np.int64(stride)), (np.int64(neurons), np.int32(len(grad)))
+    where, sizes = (np.int32(channels), np.int64(stride)), (np.int64(neurons), np.int32(steps))
     parts, sums = 0, own_mean  # none, of which nothing is read
     if (batch or to_norm or joins) and neurons:
         maps = (grad, bits, x, other, joined if joins else None)
@@ -275,11 +278,11 @@ def norm_backward(
         sums, np.int32(parts), own_mean, own_var, own_weight, np.int32(channels), real(eps),
         real(x.numel() / max(1, channels)), np.int32(batch), found[4], found[5], found,
     )  # fmt: skip
-    out = like_rows(bits, len(grad) if to_x else 0, dtype)
+    out = like_rows(bits, steps if to_x else 0, dtype)
     if to_x:
         through = (joined, None) if joins else (grad, bits)
         # Without bits all of them are ones, and each step's gradient is its own.
-        own = (real(0), real(1), np.int32(1), np.int32(1), np.int32(0), np.int32(len(grad))) if joins else rule
+        own = (real(0), real(1), np.int32(1), np.int32(1), np.int32(0), np.int32(steps)) if joins else rule
         _launch(
             "norm_through", dtype, neurons, *through, x if batch else None, found, *where, out, *sizes, *own
         )  # fmt: skip

@@ -8,14 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 
 def watched(x: Tensor) -> bool:
     """Whether calls on a map must be seen by torch: compiling, a mode that follows operations, a kind of tensor."""
     if torch.compiler.is_compiling() or type(x) not in (Tensor, nn.Parameter):
         return True
-    return _get_current_dispatch_mode() is not None or torch._C._functorch.peek_interpreter_stack() is not None
+    return torch._C._len_torch_dispatch_stack() > 0 or torch._C._functorch.peek_interpreter_stack() is not None
 
 
 class Direct:
@@ -35,17 +34,17 @@ class Direct:
         backward: Callable[..., Any] | None = None,
     ) -> None:
         self._operator, self._run = operator, run
-        self._function: Any = None
+        self._apply: Any = None
         if setup is not None and backward is not None:
-            self._function = _function(run, setup, backward)
+            self._apply = _apply_of(run, setup, backward)
 
     def __call__(self, x: Tensor, *more: Any) -> Any:
         """What the operator gives."""
         if watched(x):
             return self._operator(x, *more)
-        if self._function is None or not _needs_gradient(x, *more):
+        if self._apply is None or not _needs_gradient(x, *more):
             return self._run(x, *more)
-        return self._function.apply(x, *more)
+        return self._apply(x, *more)
 
 
 def differentiable(
@@ -80,14 +79,24 @@ def differentiable(
     return Direct(operator, run, set_up, back)
 
 
-def _function(run: Callable[..., Any], setup: Callable[..., None], backward: Callable[..., Any]) -> Any:
+def _apply_of(run: Callable[..., Any], setup: Callable[..., None], backward: Callable[..., Any]) -> Any:
+    """What applies a function of autograd, for calls that nobody watches."""
+
     def forward(ctx: Any, *inputs: Any) -> Any:  # a `setup_context` of its own costs the look at a signature each time
         output = run(*inputs)
         setup(ctx, inputs, output)
         return output
 
-    parts = {"forward": forward, "backward": once_differentiable(backward)}
-    return type(run.__name__, (torch.autograd.Function,), {name: staticmethod(part) for name, part in parts.items()})
+    once = once_differentiable(backward)
+
+    def back(ctx: Any, *grads: Any) -> Any:
+        return (once if torch.is_grad_enabled() else backward)(ctx, *grads)  # it is, where a graph of gradients is made
+
+    parts = {"forward": forward, "backward": back}
+    function = type(
+        run.__name__, (torch.autograd.Function,), {name: staticmethod(part) for name, part in parts.items()}
+    )
+    return super(torch.autograd.Function, function).apply  # its own also looks for functorch, which would be watching
 
 
 def _needs_gradient(*inputs: Any) -> bool:

@@ -66,7 +66,13 @@ def _dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
 def dense_rows(x: Tensor) -> Tensor:
     """As `rows_of`, but T is dense."""
     x = rows_of(x)
-    return x if len(x) == 1 or x.stride(0) else x.contiguous()
+    return x if x.shape[0] == 1 or x.stride(0) else x.contiguous()
+
+
+def extent(x: Tensor) -> tuple[int, int]:
+    """The number of rows of `[T, *]`, and of elements in each; `len` and `x[0]` cost the host many times as much."""
+    shape = x.shape
+    return shape[0], math.prod(shape[1:])
 
 
 def like_rows(x: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
@@ -77,9 +83,11 @@ def like_rows(x: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
 
 def in_order_of(x: Tensor, like: Tensor) -> Tensor:
     """x, its rows in the order in memory of those of another map."""
-    if x.stride()[1:] == like.stride()[1:] and (len(x) == 1 or x.stride(0) == x[0].numel()):
+    rows, neurons = extent(x)
+    strides = x.stride()
+    if strides[1:] == like.stride()[1:] and (rows == 1 or strides[0] == neurons):
         return x
-    return like_rows(like, len(x), x.dtype).copy_(x)
+    return like_rows(like, rows, x.dtype).copy_(x)
 
 
 def potentials(x: Tensor, v: Tensor | None, *, last: bool) -> tuple[Tensor | None, Tensor | None]:
@@ -102,7 +110,7 @@ def left_over(x: Tensor, after: Tensor | None) -> Tensor:
 
 def together(x: Tensor) -> int:
     """How many elements of a channel lie side by side in a row of x, `[T, N, C, *]`, as of `rows_of`."""
-    return max(1, x.stride(2)) if x.shape[2] > 1 else max(1, x[0].numel())
+    return max(1, x.stride(2) if x.shape[2] > 1 else extent(x)[1])
 
 
 def bytes_for(steps: int) -> int:

@@ -213,9 +213,7 @@ def _norm_backward(
     module = gpu.kernels() if bits.device.type == "cuda" else normalised_backward
     chain = Chain(decay, slope, inside, stops, width, per_byte)
     run = module.norm_backward
-    return run(
-        grad, bits, x, mean, var, weight, eps, more, chain, batch=batch, joins=joins, to_x=to_x, to_norm=to_norm
-    )
+    return run(grad, bits, x, mean, var, weight, eps, more, chain, batch=batch, joins=joins, to_x=to_x, to_norm=to_norm)
 
 
 norm_backward = torch.library.custom_op("emsyolo::norm_backward", _norm_backward, mutates_args=(), device_types=BOTH)

@@ -1,7 +1,7 @@
 """The neurons behind a normalisation, whose currents are `x * scale + shift` per channel, for a CPU.
 
-One pass over the memory, compiled by numba; what the normalisation gives stays in the fastest cache, and so does its sum
-with a shortcut unless somebody else reads it. It is computed as `reference.normalised` says, without a fused
+One pass over the memory, compiled by numba; what the normalisation gives stays in the fastest cache, and so does its
+sum with a shortcut unless somebody else reads it. It is computed as `reference.normalised` says, without a fused
 multiply-add. Not for float16, in which a CPU computes slowly.
 """
 

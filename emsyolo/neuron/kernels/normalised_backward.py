@@ -299,7 +299,10 @@ def _through(
     begin: int,
     end: int,
 ) -> None:
-    """The gradient of what is normalised, from the factors of `_finish`; where bits have no row, `grad` is the currents'."""
+    """The gradient of what is normalised, from the factors of `_finish`.
+
+    Where bits have no row, `grad` is the gradient of the currents.
+    """
     channels = factors.shape[1]
     block, given = block_of(channels, stride), (4 if batch else 1)
     gradients, rows = np.empty(block, factors.dtype), np.empty((4, block), factors.dtype)

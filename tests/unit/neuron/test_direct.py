@@ -18,7 +18,11 @@ CALLS: dict[str, tuple[Any, Direct, tuple[Any, ...]]] = {
     "lif": (operator.lif, operator.run_lif, (None, *CONSTANTS, True, None, True)),
     "ilif": (operator.ilif, operator.run_ilif, (None, 0.25, 1.0, 4, True, None, True)),
     "norm_lif": (norm_operator.norm_lif, norm_operator.run_norm_lif, (*NORM, None, None, *CONSTANTS, True, True, True)),
-    "norm_ilif": (norm_operator.norm_ilif, norm_operator.run_norm_ilif, (*NORM, None, None, 0.25, 1.0, 4, True, True, True)),
+    "norm_ilif": (
+        norm_operator.norm_ilif,
+        norm_operator.run_norm_ilif,
+        (*NORM, None, None, 0.25, 1.0, 4, True, True, True),
+    ),
 }
 
 

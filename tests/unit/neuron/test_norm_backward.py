@@ -1,4 +1,4 @@
-"""The way back through a neuron, its normalisation and a shortcut at once: what autograd finds through the reference."""
+"""The way back through neuron, normalisation and shortcut at once: what autograd finds through the reference."""
 
 from __future__ import annotations
 
@@ -141,7 +141,9 @@ def test_sums_do_not_depend_on_the_number_of_threads(layout: str) -> None:
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            bits = norm_operator._norm_lif(x, *norm, EPS, True, None, None, 0.25, 0.5, 0.8, False, True, False, False)[1]
+            bits = norm_operator._norm_lif(x, *norm, EPS, True, None, None, 0.25, 0.5, 0.8, False, True, False, False)[
+                1
+            ]
             chain = norm_operator.binary_chain(0.25, 0.8, soft_reset=False)
             given = (grad, bits, x, *norm[:3], EPS, True)
             alone, joined = (

@@ -92,11 +92,10 @@ def _apply_of(run: Callable[..., Any], setup: Callable[..., None], backward: Cal
     def back(ctx: Any, *grads: Any) -> Any:
         return (once if torch.is_grad_enabled() else backward)(ctx, *grads)  # it is, where a graph of gradients is made
 
-    parts = {"forward": forward, "backward": back}
-    function = type(
-        run.__name__, (torch.autograd.Function,), {name: staticmethod(part) for name, part in parts.items()}
-    )
-    return super(torch.autograd.Function, function).apply  # its own also looks for functorch, which would be watching
+    parts = {"forward": staticmethod(forward), "backward": staticmethod(back)}
+    function = type(run.__name__, (torch.autograd.Function,), parts)
+    # Its own `apply` looks for functorch first, which `watched` has done.
+    return super(torch.autograd.Function, function).apply  # type: ignore[misc]
 
 
 def _needs_gradient(*inputs: Any) -> bool:

@@ -1,8 +1,8 @@
 // The multi-step leaky integrate-and-fire neuron: forward and backward pass, and the bits that join them; the
 // integrate-and-fire neuron of converted networks; and the integer-valued neuron.
 //
-// Compiled at run time for a GPU (kernels/cuda.py), and in the tests by a C++ compiler that is told what a grid is, from
-// this one text: only what a GPU alone knows asks for __CUDA_ARCH__. The caller defines
+// Compiled at run time for a GPU (kernels/cuda.py), and in the tests by a C++ compiler that is told what a grid is,
+// from this one text: only what a GPU alone knows asks for __CUDA_ARCH__. The caller defines
 //   REAL      float or double: potentials
 //   HALF      0: memory holds REAL; 1: bfloat16; 2: float16 (as unsigned short)
 // The memory of a map [T, N, *] is T rows of `neurons` elements, in whatever order its last axes lie; in x a `row` of 0
@@ -25,12 +25,24 @@ INLINE real load(stored x) {
     union { unsigned bits; float value; } as = {(unsigned)x << 16};
     return as.value;
 }
+#if __CUDA_ARCH__ >= 800
+#define PAIR "cvt.rn.bf16x2.f32"
+INLINE stored store(real x) {
+    stored bits;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
+}
+#else
 INLINE stored store(real x) {  // to the nearest, ties to even
     union { float value; unsigned bits; } as = {x};
     return x != x ? 0x7FC0 : (as.bits + 0x7FFF + ((as.bits >> 16) & 1)) >> 16;
 }
+#endif
 #define ONE 0x3F80
 #elif HALF == 2
+#if __CUDA_ARCH__ >= 800
+#define PAIR "cvt.rn.f16x2.f32"
+#endif
 #ifdef __CUDA_ARCH__
 INLINE real load(stored x) {
     real value;
@@ -95,21 +107,105 @@ INLINE void put(T *to, const Pack<T, WIDTH> &value) {
     *(Pack<T, WIDTH> *)to = value;
 }
 
-// One step of one neuron; its potential is moved on. Bit 0: fired; bit 4: inside the window.
-INLINE unsigned integrate(real x, real &u, real decay, real v_threshold, real half_width, bool soft) {
-    u = x + decay * u;
-    real distance = u - v_threshold;
-    bool fired = distance >= 0;
-    bool inside = distance < half_width && distance > -half_width;
-    if (fired) u = soft ? distance : 0;
-    return (fired ? 1u : 0u) | (inside ? 16u : 0u);
+// What is stored, as numbers; two of bfloat16 from a word.
+template <int WIDTH>
+struct Numbers {
+    real at[WIDTH];
+};
+
+template <int WIDTH>
+INLINE Numbers<WIDTH> load_all(const Pack<stored, WIDTH> &pack) {
+    if constexpr (HALF == 1 && WIDTH % 2 == 0) {
+        union { Pack<stored, WIDTH> pack; unsigned words[WIDTH / 2]; } from = {pack};
+        union { unsigned bits[WIDTH]; Numbers<WIDTH> numbers; } as;
+        for (int k = 0; k < WIDTH; k += 2) {
+            as.bits[k] = from.words[k / 2] << 16;
+            as.bits[k + 1] = from.words[k / 2] & 0xFFFF0000;
+        }
+        return as.numbers;
+    } else {
+        Numbers<WIDTH> found;
+        for (int k = 0; k < WIDTH; ++k) found.at[k] = load(pack.at[k]);
+        return found;
+    }
 }
 
-// One step back: the gradient of the current, which is `later` for the step before.
-INLINE real back(real grad, unsigned mark, real later, real decay, real slope, bool soft) {
-    real own = mark & 16u ? grad * slope : 0;
-    return (mark & 1u) && !soft ? own : own + decay * later;  // the reset itself is detached
+template <int WIDTH>
+INLINE Numbers<WIDTH> loaded(const stored *from) {
+    return load_all(get<WIDTH>(from));
 }
+
+// Numbers as they are stored; two of half precision in one instruction, where there is one.
+template <int WIDTH>
+INLINE Pack<stored, WIDTH> store_all(const Numbers<WIDTH> &values) {
+    union { unsigned words[(WIDTH + 1) / 2]; Pack<stored, WIDTH> pack; } as;
+#ifdef PAIR
+    if constexpr (WIDTH % 2 == 0) {
+        for (int k = 0; k < WIDTH; k += 2)
+            asm(PAIR " %0, %1, %2;" : "=r"(as.words[k / 2]) : "f"(values.at[k + 1]), "f"(values.at[k]));
+    } else
+#endif
+        for (int k = 0; k < WIDTH; ++k) as.pack.at[k] = store(values.at[k]);
+    return as.pack;
+}
+
+// The bits of WIDTH neurons side by side, a byte of each. In words, because single bytes cost a GPU more instructions.
+template <int WIDTH>
+struct Marks {
+    unsigned words[(WIDTH + 3) / 4];
+    INLINE void add(int k, unsigned bits) { words[k / 4] |= bits << 8 * (k % 4); }
+    INLINE bool has(int k, unsigned bits) const { return words[k / 4] & bits << 8 * (k % 4); }
+    INLINE unsigned field(int k, int from, unsigned largest) const {
+        return words[k / 4] >> (8 * (k % 4) + from) & largest;
+    }
+};
+
+template <int WIDTH>
+INLINE Marks<WIDTH> marks_of(const unsigned char *from) {
+    Marks<WIDTH> marks = {};
+    if constexpr (WIDTH % 4 == 0) {
+        Pack<unsigned, WIDTH / 4> words = get<WIDTH / 4>((const unsigned *)from);
+        for (int k = 0; k < WIDTH / 4; ++k) marks.words[k] = words.at[k];
+    } else {
+        Pack<unsigned char, WIDTH> bytes = get<WIDTH>(from);
+        for (int k = 0; k < WIDTH; ++k) marks.add(k, bytes.at[k]);
+    }
+    return marks;
+}
+
+template <int WIDTH>
+INLINE void keep(unsigned char *to, const Marks<WIDTH> &marks) {
+    if constexpr (WIDTH % 4 == 0) {
+        Pack<unsigned, WIDTH / 4> words;
+        for (int k = 0; k < WIDTH / 4; ++k) words.at[k] = marks.words[k];
+        put((unsigned *)to, words);
+    } else {
+        Pack<unsigned char, WIDTH> bytes;
+        for (int k = 0; k < WIDTH; ++k) bytes.at[k] = marks.field(k, 0, 255);
+        put(to, bytes);
+    }
+}
+
+// `step` for each of a few places from 0 on, or back from the last one. Where it is known how many they are, loads of all
+// of them can be on their way at once.
+template <int COUNT, typename Step>
+INLINE void each_of(bool back, Step step) {
+#pragma unroll
+    for (int place = 0; place < COUNT; ++place) step(back ? COUNT - 1 - place : place);
+}
+
+template <typename Step>
+INLINE void each_of(int count, bool back, Step step) {
+    if (count == 4)
+        each_of<4>(back, step);
+    else if (count == 2)
+        each_of<2>(back, step);
+    else
+#pragma unroll 1
+        for (int place = 0; place < count; ++place) step(back ? count - 1 - place : place);
+}
+
+INLINE int smaller(int a, int b) { return a < b ? a : b; }
 
 // The potentials before the first step: 0 where there are none.
 template <int WIDTH>
@@ -118,33 +214,32 @@ INLINE Pack<real, WIDTH> begin(const real *before, long long i) {
     return before ? get<WIDTH>(before + i) : u;
 }
 
-// Currents as they are, of which a step is at hand from its `begin` to its `end`.
+// Currents of a step: as they are,
+template <int WIDTH>
 struct Plain {
-    INLINE void begin(int t, long long i) {}
-    INLINE real at(int k, stored x) { return load(x); }
-    INLINE void end(int t, long long i) {}
+    INLINE Numbers<WIDTH> of(const Pack<stored, WIDTH> &x, int t, long long i) const { return load_all(x); }
 };
 
-// Currents of a normalisation: x * scale + shift of the neuron's channel, and, unless `add` is null, what a shortcut adds
-// to it; rounded after each operation, and then to what memory would hold, which is `total` unless that is null.
+// or those of a normalisation: x * scale + shift of the neuron's channel, and, unless `add` is null, what a shortcut
+// adds to it; rounded after each operation, and then to what memory would hold, which is `total` unless that is null.
 template <int WIDTH>
 struct Normalised {
     const stored *add;
     stored *total;
     long long neurons;
     real scale[WIDTH], shift[WIDTH];
-    Pack<stored, WIDTH> added, sum;
-    INLINE void begin(int t, long long i) {
-        if (add) added = get<WIDTH>(add + t * neurons + i);
-    }
-    INLINE real at(int k, stored x) {
-        stored y = store(load(x) * scale[k] + shift[k]);
-        if (add) y = store(load(y) + load(added.at[k]));
-        sum.at[k] = y;
-        return load(y);
-    }
-    INLINE void end(int t, long long i) {
-        if (total) put(total + t * neurons + i, sum);
+    INLINE Numbers<WIDTH> of(const Pack<stored, WIDTH> &x, int t, long long i) const {
+        Numbers<WIDTH> current = load_all(x);
+        for (int k = 0; k < WIDTH; ++k) current.at[k] = current.at[k] * scale[k] + shift[k];
+        Pack<stored, WIDTH> kept = store_all(current);
+        if (add) {
+            Numbers<WIDTH> added = loaded<WIDTH>(add + t * neurons + i);
+            current = load_all(kept);
+            for (int k = 0; k < WIDTH; ++k) current.at[k] += added.at[k];
+            kept = store_all(current);
+        }
+        if (total) put(total + t * neurons + i, kept);
+        return load_all(kept);
     }
 };
 
@@ -155,11 +250,17 @@ INLINE void each_channel(long long i, int channels, long long together, Use use)
     long long run = (i | together) >> 32 ? i / together : (unsigned)i / (unsigned)together;  // in 32 bits it is fast
     long long place = i - run * together;
     int channel = run >> 32 ? run % channels : (unsigned)run % (unsigned)channels;
-    for (int k = 0; k < WIDTH; ++k) {
-        use(k, channel);
-        if (++place == together) {
-            place = 0;
-            channel = channel + 1 == channels ? 0 : channel + 1;
+    if (place + WIDTH <= together) {  // one channel
+        for (int k = 0; k < WIDTH; ++k) use(k, channel);
+    } else if (together == 1 && channel + WIDTH <= channels) {  // one channel after the other
+        for (int k = 0; k < WIDTH; ++k) use(k, channel + k);
+    } else {
+        for (int k = 0; k < WIDTH; ++k) {
+            use(k, channel);
+            if (++place == together) {
+                place = 0;
+                channel = channel + 1 == channels ? 0 : channel + 1;
+            }
         }
     }
 }
@@ -181,44 +282,49 @@ INLINE Normalised<WIDTH> normalised(const real *scale, const real *shift, int ch
 // WIDTH neurons from the i-th on, all steps. `before` may be null, and so may `after` and `bits`, which are not written
 // then.
 template <int WIDTH, typename Currents>
-INLINE void forward(Currents currents, const stored *x, long long row, const real *before, real *after,
+INLINE void forward(const Currents &currents, const stored *x, long long row, const real *before, real *after,
                     stored *spikes, unsigned char *bits, long long neurons, long long i, int steps, real decay,
                     real v_threshold, real half_width, bool soft) {
     Pack<real, WIDTH> u = begin<WIDTH>(before, i);
     for (int group = 0; group < steps; group += 4) {
-        Pack<unsigned char, WIDTH> marks = {};
-        int stop = group + 4 < steps ? group + 4 : steps;
-        for (int t = group; t < stop; ++t) {
-            Pack<stored, WIDTH> in = get<WIDTH>(x + t * row + i), out;
-            currents.begin(t, i);
+        Marks<WIDTH> marks = {};
+        each_of(smaller(4, steps - group), false, [&](int place) {
+            int t = group + place;
+            Pack<stored, WIDTH> out;
+            Numbers<WIDTH> current = currents.of(get<WIDTH>(x + t * row + i), t, i);
             for (int k = 0; k < WIDTH; ++k) {
-                unsigned mark = integrate(currents.at(k, in.at[k]), u.at[k], decay, v_threshold, half_width, soft);
-                marks.at[k] |= mark << (t - group);
-                out.at[k] = mark & 1u ? ONE : 0;
+                u.at[k] = current.at[k] + decay * u.at[k];
+                real distance = u.at[k] - v_threshold;
+                bool fired = distance >= 0;
+                if (fired) marks.add(k, 1u << place);
+                if (fabs(distance) < half_width) marks.add(k, 16u << place);
+                if (fired) u.at[k] = soft ? distance : 0;
+                out.at[k] = fired ? ONE : 0;
             }
-            currents.end(t, i);
             put(spikes + t * neurons + i, out);
-        }
-        if (bits) put(bits + group / 4 * neurons + i, marks);
+        });
+        if (bits) keep(bits + group / 4 * neurons + i, marks);
     }
     if (after) put(after + i, u);
 }
 
-// The gradient of the currents from that of the spikes.
+// The gradient of the currents from that of the spikes; the reset itself is detached.
 template <int WIDTH>
 INLINE void backward(const stored *grad, const unsigned char *bits, stored *out, long long neurons, long long i,
                      int steps, real decay, real slope, bool soft) {
-    real later[WIDTH] = {};
+    Numbers<WIDTH> later = {};
+    unsigned stops = soft ? 0 : 1;
     for (int group = (steps - 1) / 4 * 4; group >= 0; group -= 4) {
-        Pack<unsigned char, WIDTH> marks = get<WIDTH>(bits + group / 4 * neurons + i);
-        for (int t = group + 4 < steps ? group + 3 : steps - 1; t >= group; --t) {
-            Pack<stored, WIDTH> in = get<WIDTH>(grad + t * neurons + i), result;
+        Marks<WIDTH> marks = marks_of<WIDTH>(bits + group / 4 * neurons + i);
+        each_of(smaller(4, steps - group), true, [&](int place) {
+            int t = group + place;
+            Numbers<WIDTH> in = loaded<WIDTH>(grad + t * neurons + i);
             for (int k = 0; k < WIDTH; ++k) {
-                later[k] = back(load(in.at[k]), marks.at[k] >> (t - group), later[k], decay, slope, soft);
-                result.at[k] = store(later[k]);
+                real own = marks.has(k, 16u << place) ? in.at[k] * slope : 0;
+                later.at[k] = marks.has(k, stops << place) ? own : own + decay * later.at[k];
             }
-            put(out + t * neurons + i, result);
-        }
+            put(out + t * neurons + i, store_all(later));
+        });
     }
 }
 
@@ -226,13 +332,12 @@ INLINE void backward(const stored *grad, const unsigned char *bits, stored *out,
 template <int WIDTH>
 INLINE void unpack(const unsigned char *bits, stored *spikes, long long neurons, long long i, int steps) {
     for (int group = 0; group < steps; group += 4) {
-        Pack<unsigned char, WIDTH> marks = get<WIDTH>(bits + group / 4 * neurons + i);
-        int stop = group + 4 < steps ? group + 4 : steps;
-        for (int t = group; t < stop; ++t) {
+        Marks<WIDTH> marks = marks_of<WIDTH>(bits + group / 4 * neurons + i);
+        each_of(smaller(4, steps - group), false, [&](int place) {
             Pack<stored, WIDTH> out;
-            for (int k = 0; k < WIDTH; ++k) out.at[k] = marks.at[k] >> (t - group) & 1 ? ONE : 0;
-            put(spikes + t * neurons + i, out);
-        }
+            for (int k = 0; k < WIDTH; ++k) out.at[k] = marks.has(k, 1u << place) ? ONE : 0;
+            put(spikes + (group + place) * neurons + i, out);
+        });
     }
 }
 
@@ -246,11 +351,11 @@ KERNEL lif_forward(const stored *__restrict__ x, long long row, const real *__re
                    long long neurons, int steps, real decay, real v_threshold, real half_width, int soft, int wide) {
     EACH(i) {
         if (wide)
-            forward<VECTOR>(Plain(), x, row, before, after, spikes, bits, neurons, i, steps, decay, v_threshold,
+            forward<VECTOR>(Plain<VECTOR>(), x, row, before, after, spikes, bits, neurons, i, steps, decay, v_threshold,
                             half_width, soft);
         else
-            forward<1>(Plain(), x, row, before, after, spikes, bits, neurons, i, steps, decay, v_threshold, half_width,
-                       soft);
+            forward<1>(Plain<1>(), x, row, before, after, spikes, bits, neurons, i, steps, decay, v_threshold,
+                       half_width, soft);
     }
 }
 
@@ -328,35 +433,44 @@ KERNEL lif_unpack(const unsigned char *__restrict__ bits, stored *__restrict__ s
 // The integer-valued neuron. A byte of its bits holds `per_byte` steps of `width` bits: the lowest says that the
 // potential lay in [0, levels], the others are the spike.
 
-// To the nearest whole number, ties to even, for 0 <= u < 2^21: what is added leaves no bits for a fraction.
-INLINE real nearest(real u) {
-    real shift = sizeof(real) == 8 ? (real)6755399441055744.0 : (real)12582912.0;
-    return (u + shift) - shift;
+// To the nearest whole number, ties to even, for 0 <= u < 2^21: what is added leaves no bits for a fraction, so that the
+// lowest are the number's own. A GPU converts between numbers of both kinds at a fraction of the speed of additions.
+#define SHIFT ((real)(sizeof(real) == 8 ? 6755399441055744.0 : 12582912.0))
+INLINE real nearest(real u, unsigned &whole) {
+    union { real value; unsigned words[sizeof(real) / 4]; } as = {u + SHIFT};
+    whole = as.words[0];
+    return as.value - SHIFT;
+}
+
+// The number of those bits.
+INLINE real number(unsigned whole) {
+    union { real value; unsigned words[sizeof(real) / 4]; } as = {SHIFT};
+    as.words[0] |= whole;
+    return as.value - SHIFT;
 }
 
 template <int WIDTH, typename Currents>
-INLINE void integer_forward(Currents currents, const stored *x, long long row, const real *before, real *after,
+INLINE void integer_forward(const Currents &currents, const stored *x, long long row, const real *before, real *after,
                             stored *spikes, unsigned char *bits, long long neurons, long long i, int steps, real decay,
                             real scale, real levels, int width, int per_byte) {
     Pack<real, WIDTH> r = begin<WIDTH>(before, i);
+    unsigned largest = (1u << (width - 1)) - 1;
     for (int group = 0; group < steps; group += per_byte) {
-        Pack<unsigned char, WIDTH> marks = {};
-        int stop = group + per_byte < steps ? group + per_byte : steps;
-        for (int t = group; t < stop; ++t) {
-            Pack<stored, WIDTH> in = get<WIDTH>(x + t * row + i), out;
-            currents.begin(t, i);
+        Marks<WIDTH> marks = {};
+        each_of(smaller(per_byte, steps - group), false, [&](int place) {
+            int t = group + place;
+            Numbers<WIDTH> current = currents.of(get<WIDTH>(x + t * row + i), t, i), sent;
             for (int k = 0; k < WIDTH; ++k) {
-                real u = currents.at(k, in.at[k]) * scale + decay * r.at[k];
+                real u = current.at[k] * scale + decay * r.at[k];
                 real clipped = u < 0 ? 0 : u > levels ? levels : u;
-                real sent = nearest(clipped);
-                marks.at[k] |= ((unsigned)sent << 1 | (clipped == u ? 1u : 0u)) << (t - group) * width;
-                out.at[k] = store(sent);
-                r.at[k] = u - sent;
+                unsigned whole;
+                sent.at[k] = nearest(clipped, whole);
+                marks.add(k, ((whole & largest) << 1 | (clipped == u ? 1u : 0u)) << place * width);
+                r.at[k] = u - sent.at[k];
             }
-            currents.end(t, i);
-            put(spikes + t * neurons + i, out);
-        }
-        if (bits) put(bits + group / per_byte * neurons + i, marks);
+            put(spikes + t * neurons + i, store_all(sent));
+        });
+        if (bits) keep(bits + group / per_byte * neurons + i, marks);
     }
     if (after) put(after + i, r);
 }
@@ -364,18 +478,19 @@ INLINE void integer_forward(Currents currents, const stored *x, long long row, c
 template <int WIDTH>
 INLINE void integer_backward(const stored *grad, const unsigned char *bits, stored *out, long long neurons,
                              long long i, int steps, real decay, real scale, int width, int per_byte) {
-    real later[WIDTH] = {};
+    Numbers<WIDTH> later = {}, result;
     for (int group = (steps - 1) / per_byte * per_byte; group >= 0; group -= per_byte) {
-        Pack<unsigned char, WIDTH> marks = get<WIDTH>(bits + group / per_byte * neurons + i);
-        for (int t = group + per_byte < steps ? group + per_byte - 1 : steps - 1; t >= group; --t) {
-            Pack<stored, WIDTH> in = get<WIDTH>(grad + t * neurons + i), result;
+        Marks<WIDTH> marks = marks_of<WIDTH>(bits + group / per_byte * neurons + i);
+        each_of(smaller(per_byte, steps - group), true, [&](int place) {
+            int t = group + place;
+            Numbers<WIDTH> in = loaded<WIDTH>(grad + t * neurons + i);
             for (int k = 0; k < WIDTH; ++k) {
-                real own = marks.at[k] >> (t - group) * width & 1u ? load(in.at[k]) : 0;
-                later[k] = own + decay * later[k];
-                result.at[k] = store(scale * later[k]);
+                real own = marks.has(k, 1u << place * width) ? in.at[k] : 0;
+                later.at[k] = own + decay * later.at[k];
+                result.at[k] = scale * later.at[k];
             }
-            put(out + t * neurons + i, result);
-        }
+            put(out + t * neurons + i, store_all(result));
+        });
     }
 }
 
@@ -384,14 +499,12 @@ INLINE void integer_unpack(const unsigned char *bits, stored *spikes, long long 
                            int width, int per_byte) {
     unsigned largest = (1u << (width - 1)) - 1;
     for (int group = 0; group < steps; group += per_byte) {
-        Pack<unsigned char, WIDTH> marks = get<WIDTH>(bits + group / per_byte * neurons + i);
-        int stop = group + per_byte < steps ? group + per_byte : steps;
-        for (int t = group; t < stop; ++t) {
-            Pack<stored, WIDTH> out;
-            for (int k = 0; k < WIDTH; ++k)
-                out.at[k] = store((real)(marks.at[k] >> ((t - group) * width + 1) & largest));
-            put(spikes + t * neurons + i, out);
-        }
+        Marks<WIDTH> marks = marks_of<WIDTH>(bits + group / per_byte * neurons + i);
+        each_of(smaller(per_byte, steps - group), false, [&](int place) {
+            Numbers<WIDTH> sent;
+            for (int k = 0; k < WIDTH; ++k) sent.at[k] = number(marks.field(k, place * width + 1, largest));
+            put(spikes + (group + place) * neurons + i, store_all(sent));
+        });
     }
 }
 
@@ -401,10 +514,10 @@ KERNEL ilif_forward(const stored *__restrict__ x, long long row, const real *__r
                     int wide) {
     EACH(i) {
         if (wide)
-            integer_forward<VECTOR>(Plain(), x, row, before, after, spikes, bits, neurons, i, steps, decay, scale,
-                                    levels, width, per_byte);
+            integer_forward<VECTOR>(Plain<VECTOR>(), x, row, before, after, spikes, bits, neurons, i, steps, decay,
+                                    scale, levels, width, per_byte);
         else
-            integer_forward<1>(Plain(), x, row, before, after, spikes, bits, neurons, i, steps, decay, scale, levels,
+            integer_forward<1>(Plain<1>(), x, row, before, after, spikes, bits, neurons, i, steps, decay, scale, levels,
                                width, per_byte);
     }
 }
@@ -460,30 +573,30 @@ struct Chain {
     int inside, stops, width, per_byte;
 };
 
-// Gives `use` the steps from the last to the first, with the gradients of the currents of WIDTH neurons from the i-th on.
-// Where `bits` is null they are all ones.
+// Gives `use` the steps from the last to the first, with the gradients of the currents of WIDTH neurons from the i-th
+// on. Where `bits` is null they are all ones.
 template <int WIDTH, typename Use>
 INLINE void steps_back(const stored *grad, const unsigned char *bits, long long neurons, long long i, int steps,
                        const Chain &chain, Use use) {
-    real later[WIDTH] = {};
+    Numbers<WIDTH> later = {};
     int per_byte = chain.per_byte;
     for (int group = (steps - 1) / per_byte * per_byte; group >= 0; group -= per_byte) {
-        Pack<unsigned char, WIDTH> marks;
-        for (int k = 0; k < WIDTH; ++k) marks.at[k] = 255;
-        if (bits) marks = get<WIDTH>(bits + group / per_byte * neurons + i);
-        for (int t = group + per_byte < steps ? group + per_byte - 1 : steps - 1; t >= group; --t) {
-            Pack<stored, WIDTH> in = get<WIDTH>(grad + t * neurons + i);
+        Marks<WIDTH> marks;
+        for (unsigned &word : marks.words) word = ~0u;
+        if (bits) marks = marks_of<WIDTH>(bits + group / per_byte * neurons + i);
+        each_of(smaller(per_byte, steps - group), true, [&](int place) {
+            int t = group + place, from = place * chain.width;
+            Numbers<WIDTH> in = loaded<WIDTH>(grad + t * neurons + i);
             for (int k = 0; k < WIDTH; ++k) {
-                int mark = marks.at[k] >> (t - group) * chain.width;
-                real own = mark & chain.inside ? load(in.at[k]) * chain.slope : 0;
-                later[k] = mark & chain.stops ? own : own + chain.decay * later[k];
+                real own = marks.has(k, chain.inside << from) ? in.at[k] * chain.slope : 0;
+                later.at[k] = marks.has(k, chain.stops << from) ? own : own + chain.decay * later.at[k];
             }
             use(t, later);
-        }
+        });
     }
 }
 
-// The sums over a part of all neurons, per channel: of the gradients, and of them times the distance of x from the mean.
+// The sums over a part of all neurons, per channel: of the gradients, and of them times x's distance from the mean.
 // A column is WIDTH channels side by side, or, where WIDTH neurons of a channel lie side by side, one channel. A block
 // takes `columns` columns and a share of their items, which are WIDTH neurons each; its other threads take other items
 // of the same columns. All is added in an order that depends on the sizes only.
@@ -504,16 +617,21 @@ INLINE void sum_columns(real *shared, const stored *grad, const unsigned char *b
     for (long long item = works ? (long long)part * rows + row : items; item < items; item += step) {
         long long plane = (item | per) >> 32 ? item / per : (unsigned)item / (unsigned)per;
         long long i = (plane * channels + first) * together + (item - plane * per) * WIDTH;
-        steps_back<WIDTH>(grad, bits, neurons, i, steps, chain, [&](int t, const real *later) {
-            Pack<stored, WIDTH> of = get<WIDTH>(x + t * neurons + i), other = {}, both;
-            if (more) other = get<WIDTH>(more + t * neurons + i);
-            for (int k = 0; k < WIDTH; ++k) {
-                real found = later[k];
-                if (joined) found = load(both.at[k] = store(found + load(other.at[k])));
-                total[k] += found;
-                product[k] += found * (load(of.at[k]) - means[k]);
+        steps_back<WIDTH>(grad, bits, neurons, i, steps, chain, [&](int t, const Numbers<WIDTH> &later) {
+            Numbers<WIDTH> of = loaded<WIDTH>(x + t * neurons + i), found = later;
+            if (joined) {
+                if (more) {
+                    Numbers<WIDTH> other = loaded<WIDTH>(more + t * neurons + i);
+                    for (int k = 0; k < WIDTH; ++k) found.at[k] += other.at[k];
+                }
+                Pack<stored, WIDTH> both = store_all(found);
+                put(joined + t * neurons + i, both);
+                found = load_all(both);
             }
-            if (joined) put(joined + t * neurons + i, both);
+            for (int k = 0; k < WIDTH; ++k) {
+                total[k] += found.at[k];
+                product[k] += found.at[k] * (of.at[k] - means[k]);
+            }
         });
     }
     if (!side)
@@ -589,12 +707,12 @@ INLINE void through(const stored *grad, const unsigned char *bits, const stored 
         mean[k] = x ? factors[2LL * channels + channel] : 0;
         slope[k] = x ? factors[3LL * channels + channel] : 0;
     });
-    steps_back<WIDTH>(grad, bits, neurons, i, steps, chain, [&](int t, const real *later) {
-        Pack<stored, WIDTH> of = {}, result;
-        if (x) of = get<WIDTH>(x + t * neurons + i);
+    steps_back<WIDTH>(grad, bits, neurons, i, steps, chain, [&](int t, const Numbers<WIDTH> &later) {
+        Numbers<WIDTH> of = {}, result;
+        if (x) of = loaded<WIDTH>(x + t * neurons + i);
         for (int k = 0; k < WIDTH; ++k)
-            result.at[k] = store(scale[k] * ((later[k] - offset[k]) - (load(of.at[k]) - mean[k]) * slope[k]));
-        put(out + t * neurons + i, result);
+            result.at[k] = scale[k] * ((later.at[k] - offset[k]) - (of.at[k] - mean[k]) * slope[k]);
+        put(out + t * neurons + i, store_all(result));
     });
 }
 

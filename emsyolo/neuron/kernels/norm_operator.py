@@ -269,6 +269,7 @@ def _setup_integer(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 def _backward(ctx: Any, grad: Tensor | None, more: Tensor | None) -> tuple[Tensor | None, ...]:
     """From the gradients of spikes and currents; that of x has those of mean and var."""
     if grad is None:
+        assert more is not None
         grad = torch.zeros_like(more)
     joins = ctx.to_add or more is not None
     to_x, to_add, to_weight, to_bias = run_norm_backward(

@@ -100,11 +100,21 @@ def test_all_stores_are_of_16_bytes(architecture: int, dtype: torch.dtype) -> No
 def test_maps_are_read_16_bytes_at_a_time_and_nothing_is_spilled(dtype: torch.dtype) -> None:
     ptx, _ = compiled(only_wide(cuda.source()), "compute_90", dtype)
     real = "f64" if dtype == torch.float64 else "f32"
+    bits = {2: "u16", 4: "u32", 8: "v2.u32"}[cuda.VECTOR_BYTES // dtype.itemsize]
     for part in ptx.split(".entry ")[1:]:
         name, loads = part.split("(")[0].strip(), set(re.findall(r"\bld\.global\.(?:nc\.)?([\w.]+)", part))
         assert ".local." not in part, name
         # Bits of as many neurons, and of each of them the numbers of its channel.
-        assert {one for one in loads if not one.startswith(("v4.", "v2.f64", "v2.u8"))} <= {real}, name
+        assert {one for one in loads if not one.startswith(("v4.", "v2.f64", "v2.u8"))} <= {real, bits}, name
+
+
+@pytest.mark.parametrize(("dtype", "pair"), [(torch.bfloat16, "bf16x2"), (torch.float16, "f16x2")], ids=str)
+def test_half_precision_is_rounded_two_numbers_at_a_time(dtype: torch.dtype, pair: str) -> None:
+    """Rounded by hand, a bfloat16 takes more instructions than all else that a neuron does."""
+    for architecture, number in ((75, 0), (80, len(KERNELS) - 2)):  # spikes of binary neurons are no numbers
+        ptx, _ = compiled(only_wide(cuda.source()), f"compute_{architecture}", dtype)
+        parts = ptx.split(".entry ")[1:]
+        assert sum(f"cvt.rn.{pair}.f32" in part for part in parts) == number
 
 
 def test_stores_that_are_left_to_the_compiler_are_found() -> None:

@@ -23,7 +23,7 @@ from interleaved import about
 
 from emsyolo.neuron.kernels import compiled, cuda, operator
 
-REPEATS, ROUNDS = 200, 12
+REPEATS, ROUNDS = 100, 60
 
 
 def empty_cupy() -> types.ModuleType:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from emsyolo.layer.multistep import MultiStep
+from emsyolo.layer.multistep import MultiStep, Residual
 from emsyolo.layer.stages import Stages
 from emsyolo.model.block import BlockFactory, conv_norm
 from emsyolo.neuron.neuron import NeuronFactory
@@ -45,7 +45,10 @@ class ResNet(Stages):
         for before, after, count in zip(channels, channels[1:], repeats, strict=False):
             first = block(before, after, stride=2, kernel=3, inner=None, neuron=neuron)
             more = [block(after, after, stride=1, kernel=3, inner=None, neuron=neuron) for _ in range(count - 1)]
-            self.stages.append(MultiStep(first, *more))
+            blocks = [first, *more]
+            # A block of another kind sees steps and samples apart, as a row's layers do not.
+            one_row = all(isinstance(one, Residual | MultiStep) for one in blocks)
+            self.stages.append(MultiStep(*blocks) if one_row else nn.Sequential(*blocks))
 
     def parts(self) -> list[tuple[str, nn.Module]]:
         """Its parts in a row, by name: the stem, then block by block."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import torch
 from hydra.errors import InstantiationException
-from torch import nn
+from torch import Tensor, nn
 
 from emsyolo.app import build_detector
 from emsyolo.app.run import message
+from emsyolo.model import block
+from emsyolo.model.ems_yolo import ems_yolo
 from emsyolo.neuron.lif import LIF
 from emsyolo.neuron.relu import ReLU
+from emsyolo.neuron.state import forget
 
 SMALL = ["model.width=0.125"]
 
@@ -88,3 +92,35 @@ def test_only_stem_and_maps_see_other_than_spikes_in_ems() -> None:
                 module.register_forward_pre_hook(lambda _, args, name=name, note=note: note(name, args[0]))
         detector(torch.rand(1, 2, 3, 64, 96))
         assert found == {"backbone.stem.0", "head.maps.0", "head.maps.1"}
+
+
+class Gated(nn.Module):
+    """A block of somebody else's, with an attention over its steps."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[T, N, C, H, W]` in and out."""
+        found: Tensor = self.inner(x)
+        return found * found.mean(dim=(1, 2, 3, 4), keepdim=True).sigmoid()
+
+
+def test_a_block_of_another_kind_sees_steps_and_samples_apart() -> None:
+    def gated(*channels: int, **more: Any) -> nn.Module:
+        return Gated(block.ems(*channels, **more))
+
+    anchors = [[[20.0, 30.0]], [[60.0, 90.0]]]
+    torch.manual_seed(0)
+    network = ems_yolo(
+        T=3, num_classes=2, anchors=anchors, neuron=LIF, block=gated, head_block=block.ems, depth=18, width=0.125
+    )
+    x = torch.rand(3, 2, 3, 64, 64)
+    stages: Any = network.backbone.get_submodule("stages")
+    y = network.backbone.get_submodule("stem")(x)
+    for stage in stages[:3]:
+        for one in stage:
+            y = one(y)
+    forget(network)
+    assert torch.equal(network.backbone(x)[0], y)

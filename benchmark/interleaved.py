@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,14 +21,24 @@ Task = Callable[[], Any]
 
 
 def about(args: argparse.Namespace, without: Collection[str]) -> dict[str, Any]:
-    """What a result says of its run: machine, versions, date, settings but for those `without`."""
+    """What a result says of its run: machine, versions, date, commit, settings but for those `without`."""
     gpu = f", {torch.cuda.get_device_name()}" if args.device == "cuda" else ""
     return {
         "machine": f"{platform.processor() or platform.machine()}, {args.threads} threads{gpu}",
         "versions": {package: version(package) for package in ("torch", "spikingjelly", "numba", "emsyolo")},
         "date": datetime.now(UTC).date().isoformat(),
+        **_commit(),
         "settings": {key: value for key, value in vars(args).items() if key not in without},
     }
+
+
+def _commit() -> dict[str, str]:
+    """That of the code, marked where it was changed since; nothing where this is no clone, or there is no git."""
+    asked = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    with suppress(OSError, subprocess.CalledProcessError):
+        said = subprocess.run(asked, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        return {"commit": said.stdout.strip()}
+    return {}
 
 
 def interleaved(tasks: dict[str, Task], runs: int, description: str, *, baseline: str) -> dict[str, dict[str, float]]:

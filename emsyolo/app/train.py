@@ -25,6 +25,7 @@ from emsyolo.app.sheets import Drawing
 from emsyolo.app.twin import TWIN_OF, check_twin, twin_config
 from emsyolo.convert.equalise import fit_scales
 from emsyolo.dataset.datamodule import DataModule
+from emsyolo.dataset.reduced import reducible
 from emsyolo.deploy.inference import for_inference
 from emsyolo.device import device_of, named_device
 from emsyolo.evaluator.coco import CocoEvaluator
@@ -206,6 +207,12 @@ def _announce(cfg: DictConfig, data: DataModule, module: DetectionModule, out: P
         "%s: %d training and %d validation images, %d classes, %dx%d px (HxW), batch %d",
         data.name, len(data.train), len(data.val), len(data.class_names), *data.size_hw, data.batch_size,
     )  # fmt: skip
+    large, size = reducible(data.train, data.fit) if data.cache is None else (0, 0)
+    if large > len(data.train) / 2:
+        log.info(
+            "%d training images are at least four times as wide and high as the network's input; dataset.cache=FOLDER "
+            "decodes each only once, and keeps it reduced there (%.0f MB)", large, size / 1e6
+        )  # fmt: skip
     log.info(
         "detector: %s parameters, T=%d; seed %d; run folder %s", f"{parameters:,}", module.detector.T, cfg.seed, out
     )

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property, partial
 from math import exp, log
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -17,6 +18,7 @@ from emsyolo.dataset.collate import collate, collate_clips
 from emsyolo.dataset.event.box_filter import BoxFilter
 from emsyolo.dataset.event.dataset import EventDataset
 from emsyolo.dataset.images import ImageDataset
+from emsyolo.dataset.reduced import Reduced
 from emsyolo.dataset.sampling import EpochSampler, Key, mixed_seed
 from emsyolo.dataset.sequence import Clips, Streams, StreamSampler
 from emsyolo.types import Batch, Sample
@@ -35,7 +37,7 @@ class Augmented(Dataset[Sample]):
 
     def __init__(
         self,
-        dataset: ImageDataset,
+        dataset: ImageDataset | Reduced,
         transforms: Sequence[Transform],
         seed: int,
         closes_at: int | None = None,
@@ -99,6 +101,8 @@ class DataModule:
         sequence: steps of a clip, for training on streams of events; None: on windows.
         stream_share: of a batch of clips, those that go on where the last batch ended; the others are random.
         max_gap: steps between labelled times, from which on a stream begins anew; None: `sequence`.
+        cache: folder in which training images that are much larger than the input are kept reduced (see `Reduced`);
+            None: they are decoded every time.
 
     Attributes:
         fit: that transform.
@@ -131,6 +135,7 @@ class DataModule:
         sequence: int | None = None,
         stream_share: float = 0.5,
         max_gap: int | None = None,
+        cache: str | None = None,
     ) -> None:
         if not name.isprintable() or not name.strip(". ") or set(name) & set("/\\\\:"):
             raise ValueError(
@@ -159,6 +164,11 @@ class DataModule:
         self.pin_memory = False
         self.lead = _checked_lead(warm_up_steps)
         self.sequence = None if sequence is None else Streams(sequence, stream_share, max_gap)
+        if cache is not None and (self.lead[1] or self.sequence):
+            raise ValueError(
+                f"dataset.cache={cache}: expected null with warm_up_steps or sequence, which are of events"
+            )
+        self.cache = None if cache is None else Path(cache)
         self._open_train = train
         self._open_val = val
         self._class_names = None if class_names is None else tuple(class_names)
@@ -206,7 +216,8 @@ class DataModule:
         closes_at = epochs - self.close_mosaic if epochs is not None and self.close_mosaic else None
         if self.lead[1]:
             self._recordings("warm_up_steps", list(self.lead))
-        data = Augmented(self.train, (*self.augment, self.fit), self.seed, closes_at, self.lead)
+        train = self.train if self.cache is None else Reduced(self.train, self.fit, self.cache)
+        data = Augmented(train, (*self.augment, self.fit), self.seed, closes_at, self.lead)
         return self._loader(data, sampler, self.batch_size, drop_last=len(sampler) > self.batch_size)
 
     def first_batches(self, images: int) -> list[Batch]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from emsyolo.neuron.kernels import cuda, operator
+from emsyolo.neuron.kernels import launch, operator
 
 pytestmark = pytest.mark.gpu
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
@@ -59,6 +59,6 @@ def test_integer_neurons(device: torch.device, dtype: torch.dtype, awkward: str)
 def test_more_neurons_than_threads(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(4, 3, 50_000, device=device)
     expected = operator.lif(x, None, 0.25, 0.5, 1.0, False, keep=True)
-    monkeypatch.setattr(cuda, "MAX_BLOCKS", 3)
+    monkeypatch.setattr(launch, "MAX_BLOCKS", 3)
     for one, other in zip(expected, operator.lif(x, None, 0.25, 0.5, 1.0, False, keep=True), strict=True):
         assert torch.equal(one, other)

@@ -1,7 +1,7 @@
 // The multi-step leaky integrate-and-fire neuron: forward and backward pass, and the bits that join them; the
 // integrate-and-fire neuron of converted networks; and the integer-valued neuron.
 //
-// Compiled at run time for a GPU (kernels/cuda.py), and in the tests by a C++ compiler that is told what a grid is,
+// Compiled at run time for a GPU (kernels/launch.py), and in the tests by a C++ compiler that is told what a grid is,
 // from this one text: only what a GPU alone knows asks for __CUDA_ARCH__. The caller defines
 //   REAL      float or double: potentials
 //   HALF      0: memory holds REAL; 1: bfloat16; 2: float16 (as unsigned short)

@@ -34,7 +34,7 @@ from emsyolo.neuron.kernels.operator import BOTH
 def takes(x: Tensor, backend: str) -> bool:
     """Whether the operators are there for maps of this dtype, for the back-end that a neuron has for them."""
     if x.device.type == "cuda":
-        return backend in ("cupy", "kernels") and hasattr(gpu.kernels(), "norm_forward")
+        return backend in ("cupy", "kernels")
     return backend == "numba" and x.dtype != torch.float16
 
 

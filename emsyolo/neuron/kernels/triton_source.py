@@ -18,14 +18,43 @@ def number(stored, BFLOAT16: tl.constexpr, REAL: tl.constexpr):
 
 
 @triton.jit
-def put(place, value, here, BFLOAT16: tl.constexpr):
-    """Store a number; of bfloat16 the bits of the nearest, ties to even."""
+def kept(place, value, BFLOAT16: tl.constexpr):
+    """What memory holds of a number there; of bfloat16 the bits of the nearest, ties to even."""
     if BFLOAT16:
         bits = value.to(tl.int32, bitcast=True)
         rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-        tl.store(place, tl.where(value == value, rounded, 0x7FC0).to(tl.int16), mask=here)
+        found = tl.where(value == value, rounded, 0x7FC0).to(tl.int16)
     else:
-        tl.store(place, value, mask=here)
+        found = value.to(place.dtype.element_ty)
+    return found
+
+
+@triton.jit
+def put(place, value, here, BFLOAT16: tl.constexpr):
+    """Store a number."""
+    tl.store(place, kept(place, value, BFLOAT16), mask=here)
+
+
+@triton.jit
+def binary_step(current, u, decay, threshold, half_width, SOFT: tl.constexpr):
+    """Spikes of a step, the potentials that they leave, and their bits."""
+    u = current + decay * u
+    distance = u - threshold
+    fired = distance >= 0
+    inside = (distance < half_width) & (distance > -half_width)
+    zero = tl.zeros_like(u)
+    left = tl.where(fired, distance if SOFT else zero, u)
+    return tl.where(fired, zero + 1, zero), left, fired.to(tl.int32) | (inside.to(tl.int32) << 4)
+
+
+@triton.jit
+def integer_step(current, left, decay, scale, levels, rounding):
+    """The same of the integer-valued neuron."""
+    u = current * scale + decay * left
+    zero = tl.zeros_like(u)
+    clipped = tl.where(u < zero, zero, tl.where(u > levels, levels, u))
+    sent = (clipped + rounding) - rounding
+    return sent, u - sent, (sent.to(tl.int32) << 1) | (clipped == u).to(tl.int32)
 
 
 @triton.jit
@@ -37,21 +66,17 @@ def forward(
     """Bits are written with KEEP, potentials with LAST, and read with STARTS (else they are 0)."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = i < neurons
-    zero = tl.full([BLOCK], 0, REAL)
     decay, threshold = tl.full([BLOCK], DECAY, REAL), tl.full([BLOCK], V_THRESHOLD, REAL)
     half_width = tl.full([BLOCK], HALF_WIDTH, REAL)
-    u = tl.load(before + i, mask=here, other=0) if STARTS else zero
+    u = tl.load(before + i, mask=here, other=0) if STARTS else tl.full([BLOCK], 0, REAL)
     current, out, mark = x + i, spikes + i, bits + i
     for group in range(0, steps, 4):
         marks = tl.full([BLOCK], 0, tl.int32)
         for t in range(group, tl.minimum(group + 4, steps)):
-            u = number(tl.load(current, mask=here, other=0), BFLOAT16, REAL) + decay * u
-            distance = u - threshold
-            fired = distance >= 0
-            inside = (distance < half_width) & (distance > -half_width)
-            marks |= (fired.to(tl.int32) | (inside.to(tl.int32) << 4)) << (t - group)
-            u = tl.where(fired, distance if SOFT else zero, u)
-            put(out, tl.where(fired, zero + 1, zero), here, BFLOAT16)
+            of = number(tl.load(current, mask=here, other=0), BFLOAT16, REAL)
+            sent, u, found = binary_step(of, u, decay, threshold, half_width, SOFT)
+            marks |= found << (t - group)
+            put(out, sent, here, BFLOAT16)
             current += row
             out += neurons
         if KEEP:
@@ -111,19 +136,16 @@ def integer_forward(
     """As `forward`, for the integer-valued neuron."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = i < neurons
-    zero = tl.full([BLOCK], 0, REAL)
     decay, scale = tl.full([BLOCK], DECAY, REAL), tl.full([BLOCK], SCALE, REAL)
     levels, rounding = tl.full([BLOCK], LEVELS, REAL), tl.full([BLOCK], ROUNDING, REAL)
-    left = tl.load(before + i, mask=here, other=0) if STARTS else zero
+    left = tl.load(before + i, mask=here, other=0) if STARTS else tl.full([BLOCK], 0, REAL)
     current, out, mark = x + i, spikes + i, bits + i
     for group in range(0, steps, PER_BYTE):
         marks = tl.full([BLOCK], 0, tl.int32)
         for t in range(group, tl.minimum(group + PER_BYTE, steps)):
-            u = number(tl.load(current, mask=here, other=0), BFLOAT16, REAL) * scale + decay * left
-            clipped = tl.where(u < zero, zero, tl.where(u > levels, levels, u))
-            sent = (clipped + rounding) - rounding
-            marks |= ((sent.to(tl.int32) << 1) | (clipped == u).to(tl.int32)) << ((t - group) * WIDTH)
-            left = u - sent
+            of = number(tl.load(current, mask=here, other=0), BFLOAT16, REAL)
+            sent, left, found = integer_step(of, left, decay, scale, levels, rounding)
+            marks |= found << ((t - group) * WIDTH)
             put(out, sent, here, BFLOAT16)
             current += row
             out += neurons

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import torch
 
-from emsyolo.neuron.kernels import cuda
+from emsyolo.neuron.kernels import launch as launching
 
 COMPILER = shutil.which("g++") or shutil.which("clang++") or shutil.which("c++")
 SHIM = Path(__file__).with_name("grid.h")
@@ -76,7 +76,7 @@ class Grid:
 
         def launch(grid: tuple[int], block: tuple[int], given: tuple[Any, ...], *, stream: int) -> None:
             assert 1 <= grid[0] <= 2**31 - 1
-            assert block == (cuda.THREADS,)
+            assert block == (launching.THREADS,)
             assert stream == STREAM
             passed = [_passed(one, of, real) for one, of in zip(given, parameters, strict=True)]
             self.launches.append((name, grid[0], bool(given[-1])))
@@ -153,8 +153,8 @@ def emulated(folder: Path, code: str | None = None) -> Any:
         patch.setattr(torch.cuda, "current_stream", lambda *_: current)
         patch.setattr(torch.cuda, "current_device", lambda: None)  # the index of the CPU
         if code is not None:
-            patch.setattr(cuda, "source", lambda: code)
-        caches = (cuda._kernel.cache_clear, cuda._stream.cache_clear)
+            patch.setattr(launching, "source", lambda: code)
+        caches = (launching._kernel.cache_clear, launching._stream.cache_clear)
         try:
             for clear in caches:
                 clear()

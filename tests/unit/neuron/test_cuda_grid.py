@@ -18,7 +18,7 @@ import torch
 from grid import Grid, emulated
 from torch import Tensor
 
-from emsyolo.neuron.kernels import compiled, cuda, integer, normalised, normalised_backward, reference
+from emsyolo.neuron.kernels import compiled, cuda, integer, launch, normalised, normalised_backward, reference
 from emsyolo.neuron.kernels.layout import (
     Chain,
     binary_chain,
@@ -156,7 +156,7 @@ def integrate_case(chance: random.Random, dtype: torch.dtype) -> None:
         assert torch.equal(found, wanted)
 
 
-def norm_case(chance: random.Random, dtype: torch.dtype) -> None:
+def norm_case(chance: random.Random, dtype: torch.dtype, kernels: Any = cuda) -> None:
     """Both neurons behind a normalisation and a shortcut, whose product and sums are rounded: equal all the same."""
     steps, levels = chance.choice((1, 2, 3, 4, 5)), chance.choice((1, 4))
     x, v = some_map(chance, dtype, steps)
@@ -168,13 +168,13 @@ def norm_case(chance: random.Random, dtype: torch.dtype) -> None:
     assert y.dtype == dtype
     numbers, total = (scale, shift, add, v), chance.random() < 0.6
     given: dict[str, Any] = {"decay": 0.25, "v_threshold": 0.5, "surrogate_width": 1.0, "soft_reset": False}
-    found = cuda.norm_forward(x, *numbers, **given, keep=True, last=True, total=total)
+    found = kernels.norm_forward(x, *numbers, **given, keep=True, last=True, total=total)
     spikes, last = reference.lif_steps(y, v, **given)
     assert torch.equal(found[0], spikes)
     assert torch.equal(found[1], compiled.forward(y, v, **given, keep=True)[1])
     assert torch.equal(found[2], last)
     constants: dict[str, Any] = {"decay": 0.25, "input_scale": 0.5, "levels": levels}
-    whole = cuda.norm_integer_forward(x, *numbers, **constants, keep=True, last=True, total=total)
+    whole = kernels.norm_integer_forward(x, *numbers, **constants, keep=True, last=True, total=total)
     spikes, last = reference.ilif_steps(y, v, **constants)
     assert torch.equal(whole[0], spikes)
     assert torch.equal(whole[1], integer.forward(y, v, **constants, keep=True)[1])
@@ -184,17 +184,17 @@ def norm_case(chance: random.Random, dtype: torch.dtype) -> None:
     if dtype != torch.float16:
         same(found, *normalised.lif_forward(x, *numbers, **given, keep=True, last=True, total=total))
         same(whole, *normalised.integer_forward(x, *numbers, **constants, keep=True, last=True, total=total))
-    assert torch.equal(cuda.norm_forward(x, *numbers, **given, keep=False, last=False, total=False)[0], found[0])
+    assert torch.equal(kernels.norm_forward(x, *numbers, **given, keep=False, last=False, total=False)[0], found[0])
 
 
 # Among them three channels that, side by side, leave an odd number of threads per column, all with items of their own.
 BACK_SHAPES = [*SHAPES[1:7], (1, 301, 2, 2), (1, 1, 64, 65), (2, 3, 9, 11)]
 
 
-def back_case(chance: random.Random, dtype: torch.dtype) -> None:
+def back_case(chance: random.Random, dtype: torch.dtype, kernels: Any = cuda) -> None:
     """The way back through both neurons, a normalisation and a shortcut: what the CPU finds in float64."""
     steps = chance.choice((1, 2, 3, 5))
-    columns = (2, 257 * cuda.VECTOR_BYTES // dtype.itemsize, 1, 1)  # more than a block has
+    columns = (2, 257 * launch.VECTOR_BYTES // dtype.itemsize, 1, 1)  # more than a block has
     layout = channels_last if chance.random() < 0.4 else chance.choice(list(LAYOUTS.values()))
     x = layout(eighths((steps, *chance.choice([*BACK_SHAPES, columns])), dtype))
     real, channels = potential_dtype(dtype), x.shape[2]
@@ -209,7 +209,7 @@ def back_case(chance: random.Random, dtype: torch.dtype) -> None:
     wanted = {"batch": chance.random() < 0.7, "to_x": True, "to_norm": chance.random() < 0.9}
     joins = chance.random() < 0.6
     more = upstream_of(chance, x) if joins and chance.random() < 0.8 else None
-    found = cuda.norm_backward(upstream, bits, x, mean, var, weight, 1e-5, more, chain, **wanted, joins=joins)
+    found = kernels.norm_backward(upstream, bits, x, mean, var, weight, 1e-5, more, chain, **wanted, joins=joins)
     numbers = [one.double() for one in (mean, var, weight)]
     maps, others = (upstream.double(), bits, x.double()), (None if more is None else more.double(), chain)
     exact = normalised_backward.norm_backward(*maps, *numbers, 1e-5, *others, **wanted, joins=joins)
@@ -253,7 +253,7 @@ def run_cases(kind: str, dtype: torch.dtype) -> None:
 
 def in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """The larger maps take more than one turn of the grid."""
-    monkeypatch.setattr(cuda, "MAX_BLOCKS", 2)
+    monkeypatch.setattr(launch, "MAX_BLOCKS", 2)
     monkeypatch.setattr(cuda, "SUM_BLOCKS", 6)
     monkeypatch.setattr(cuda, "SUM_ITEMS", 1)
 
@@ -287,7 +287,7 @@ def check_large(
     """Maps of so many elements; of the grid only the first, a middle and the last block are run."""
     monkeypatch.setattr(cuda, "like_rows", lazily)
     dtype = torch.bfloat16
-    per_block = cuda.THREADS * (8 if neurons % 8 == 0 else 1)
+    per_block = launch.THREADS * (8 if neurons % 8 == 0 else 1)
     number = -(-neurons // per_block)
     picked = sorted({0, number // 2, number - 1})
     monkeypatch.setattr(grid, "blocks", lambda blocks: picked)
@@ -355,21 +355,22 @@ def test_channels_of_elements_that_32_bits_do_not_count(grid: Grid, monkeypatch:
 def test_sums_of_more_elements_than_32_bits_count(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "like_rows", lazily)
     monkeypatch.setattr(grid, "blocks", lambda blocks: [blocks - 1])  # the last share of the last channel's
-    run, size = cuda._run, (2**32 // 3 // 8 + 2**17) * 8  # of a channel, of three
+    run, size = cuda.run, (2**32 // 3 // 8 + 2**17) * 8  # of a channel, of three
 
     def run_from_nothing(name: str, *given: Any) -> None:
         if name == "norm_sum":
             given[11].zero_()
         run(name, *given)
 
-    monkeypatch.setattr(cuda, "_run", run_from_nothing)
+    monkeypatch.setattr(cuda, "run", run_from_nothing)
     x = lazily(torch.empty(1, 1, 3, size, device="meta"), 1, torch.bfloat16)
     bits = lazily(x, 1, torch.uint8)
     parts, _, _ = cuda._sum_grid(3 * size, 3, size, 8)
-    turns = range((parts - 1) * cuda.THREADS, size // 8, parts * cuda.THREADS)  # what the block does, by its first item
+    # What the block does, by its first item.
+    turns = range((parts - 1) * launch.THREADS, size // 8, parts * launch.THREADS)
     first = 2 * size + 8 * turns[-1]
     assert first > 2**32
-    count = min(8 * cuda.THREADS, 3 * size - first)
+    count = min(8 * launch.THREADS, 3 * size - first)
     x.view(-1)[first : first + count], bits.view(-1)[first : first + count] = 3, 16
     chain, one = binary_chain(0.25, 1.0, soft_reset=False), torch.ones(3)
     given: dict[str, Any] = {"batch": False, "joins": False, "to_x": False, "to_norm": True}
@@ -451,7 +452,7 @@ MUTANTS = [
 
 @pytest.mark.parametrize(("text", "instead", "kind"), MUTANTS, ids=[f"{k}: {m}"[:60] for _, m, k in MUTANTS])
 def test_a_mutant_is_caught(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, instead: str, kind: str) -> None:
-    source = cuda.source()
+    source = launch.source()
     assert text in source
     with emulated(folder, source.replace(text, instead)) as grid:
         if kind == "large":

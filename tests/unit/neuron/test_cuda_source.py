@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from emsyolo.neuron.kernels import cuda, norm_operator, operator
 from emsyolo.neuron.kernels import gpu as choice
+from emsyolo.neuron.kernels import launch, norm_operator, operator
 from emsyolo.neuron.lif import LIF
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
@@ -34,7 +34,7 @@ def compiled(text: str, architecture: str, dtype: torch.dtype) -> tuple[str, byt
     _, program = nvrtc.nvrtcCreateProgram(text.encode(), b"lif.cu", 0, [], [])
     # What CuPy adds.
     own = ("-ftz=true", "--device-as-default-execution-space")
-    flags = [one.encode() for one in (f"--gpu-architecture={architecture}", *cuda.options(dtype), *own)]
+    flags = [one.encode() for one in (f"--gpu-architecture={architecture}", *launch.options(dtype), *own)]
     (result,) = nvrtc.nvrtcCompileProgram(program, len(flags), flags)
     _, size = nvrtc.nvrtcGetProgramLogSize(program)
     log = bytearray(size)  # not bytes: those of length 1 are shared by the whole process
@@ -54,7 +54,7 @@ def compiled(text: str, architecture: str, dtype: torch.dtype) -> tuple[str, byt
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("architecture", [ARCHITECTURES[0], 90, ARCHITECTURES[-1]])
 def test_compiles_for_a_gpu(architecture: int, dtype: torch.dtype) -> None:
-    ptx, binary = compiled(cuda.source(), f"sm_{architecture}", dtype)
+    ptx, binary = compiled(launch.source(), f"sm_{architecture}", dtype)
     assert all(f".text.{name}".encode() in binary for name in KERNELS)
     assert (b".text.if_forward" in binary) == (dtype.itemsize > 2)
     assert not re.search(r"\bfma\.", ptx), "rounds once where the reference rounds twice"
@@ -71,7 +71,7 @@ def narrow_stores(text: str, architecture: int, dtype: torch.dtype) -> dict[str,
 
     A thread stores 16 bytes of a map or of potentials at once, and the bits of as many neurons.
     """
-    bits = {1: "b8", 2: "v2.u8", 4: "b32", 8: "v2.b32"}[cuda.VECTOR_BYTES // dtype.itemsize]
+    bits = {1: "b8", 2: "v2.u8", 4: "b32", 8: "v2.b32"}[launch.VECTOR_BYTES // dtype.itemsize]
     ptx, _ = compiled(only_wide(text), f"compute_{architecture}", dtype)
     found = {}
     for part in ptx.split(".entry ")[1:]:
@@ -93,14 +93,14 @@ def narrow_stores(text: str, architecture: int, dtype: torch.dtype) -> dict[str,
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_all_stores_are_of_16_bytes(architecture: int, dtype: torch.dtype) -> None:
-    assert narrow_stores(cuda.source(), architecture, dtype) == {}
+    assert narrow_stores(launch.source(), architecture, dtype) == {}
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_maps_are_read_16_bytes_at_a_time_and_nothing_is_spilled(dtype: torch.dtype) -> None:
-    ptx, _ = compiled(only_wide(cuda.source()), "compute_90", dtype)
+    ptx, _ = compiled(only_wide(launch.source()), "compute_90", dtype)
     real = "f64" if dtype == torch.float64 else "f32"
-    bits = {2: "u16", 4: "u32", 8: "v2.u32"}[cuda.VECTOR_BYTES // dtype.itemsize]
+    bits = {2: "u16", 4: "u32", 8: "v2.u32"}[launch.VECTOR_BYTES // dtype.itemsize]
     for part in ptx.split(".entry ")[1:]:
         name, loads = part.split("(")[0].strip(), set(re.findall(r"\bld\.global\.(?:nc\.)?([\w.]+)", part))
         assert ".local." not in part, name
@@ -112,13 +112,13 @@ def test_maps_are_read_16_bytes_at_a_time_and_nothing_is_spilled(dtype: torch.dt
 def test_half_precision_is_rounded_two_numbers_at_a_time(dtype: torch.dtype, pair: str) -> None:
     """Rounded by hand, a bfloat16 takes more instructions than all else that a neuron does."""
     for architecture, number in ((75, 0), (80, len(KERNELS) - 2)):  # spikes of binary neurons are no numbers
-        ptx, _ = compiled(only_wide(cuda.source()), f"compute_{architecture}", dtype)
+        ptx, _ = compiled(only_wide(launch.source()), f"compute_{architecture}", dtype)
         parts = ptx.split(".entry ")[1:]
         assert sum(f"cvt.rn.{pair}.f32" in part for part in parts) == number
 
 
 def test_stores_that_are_left_to_the_compiler_are_found() -> None:
-    source = cuda.source()
+    source = launch.source()
     left = source.replace("#ifdef __CUDA_ARCH__\n    if constexpr", "#if 0\n    if constexpr")
     assert left != source
     assert "lif_backward" in narrow_stores(left, 90, torch.bfloat16)
@@ -199,24 +199,29 @@ def test_a_gpu_gives_the_integers_that_the_cpu_gives(gpu: None, dtype: torch.dty
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("batch", [False, True], ids=["given statistics", "its own statistics"])
+@pytest.mark.parametrize("layout", [lambda x: x, permuted], ids=["dense", "permuted"])
 @pytest.mark.parametrize("dtype", DTYPES[:3], ids=str)
-def test_a_gpu_normalises_as_the_cpu_does(gpu: None, dtype: torch.dtype) -> None:
-    if not hasattr(choice.kernels(), "norm_forward"):
-        pytest.skip("these kernels leave the normalisation to torch")
-    x, numbers = torch.randn(5, 2, 3, 8, 16).to(dtype), torch.rand(4, 3)
+def test_a_gpu_normalises_as_the_cpu_does(
+    gpu: None, dtype: torch.dtype, layout: Callable[[Tensor], Tensor], batch: bool
+) -> None:
+    x, numbers = layout(torch.randn(5, 2, 3, 8, 16).to(dtype)), torch.rand(4, 3)
     upstream, shortcut, results = torch.randn(x.shape).to(dtype), torch.randn(x.shape).to(dtype), []
     for device in ("cpu", "cuda"):
         leaf = x.to(device).requires_grad_()
         # Powers of two, so that scale and shift are the same on both.
         norm = (torch.zeros_like(numbers[0]), numbers[1] * 0 + 0.25, numbers[2].sign() * 2, numbers[3].mul(4).round())
-        on_it = [one.to(device) for one in norm]
-        add = shortcut.to(device).requires_grad_()
+        mean, var, weight, bias = (one.to(device) for one in norm)
+        add, learnt = shortcut.to(device).requires_grad_(), (weight.requires_grad_(), bias.requires_grad_())
         spikes, bits, _, currents = norm_operator.norm_lif(
-            leaf, *on_it, 0.0, False, add, None, 0.25, 0.5, 1.0, False, True, False, True
+            leaf, mean, var, *learnt, 0.0, batch, add, None, 0.25, 0.5, 1.0, False, True, False, True
         )
-        gradients = torch.autograd.grad((spikes, currents), (leaf, add), (upstream.to(device), upstream.to(device)))
-        results.append(([one.cpu() for one in (spikes, bits, currents)], torch.stack(gradients).cpu()))
-    same(*results)
+        reads = (spikes, currents), (leaf, add, *learnt), (upstream.to(device), upstream.to(device))
+        to_x, to_add, *to_norm = torch.autograd.grad(*reads)
+        exact = [one.cpu() for one in (spikes, bits, currents)]
+        results.append(((exact, torch.stack((to_x, to_add)).cpu()), torch.stack(to_norm).cpu()))
+    same(results[0][0], results[1][0])
+    torch.testing.assert_close(results[1][1], results[0][1], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.gpu

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from emsyolo.neuron.ilif import ILIF
-from emsyolo.neuron.kernels import cuda, gpu
+from emsyolo.neuron.kernels import cuda, gpu, launch
 from emsyolo.neuron.lif import LIF
 from emsyolo.neuron.pilif import PILIF
 from emsyolo.neuron.plif import PLIF
@@ -211,7 +211,7 @@ def test_torch_compile_takes_the_answer_for_a_constant() -> None:
 def test_other_dtypes_are_refused() -> None:
     for dtype in (torch.int32, torch.uint8, torch.complex64):
         with pytest.raises(ValueError, match=f"maps are {dtype}; expected one of torch.float16, "):
-            cuda.options(dtype)
+            launch.options(dtype)
         with pytest.raises(ValueError, match=f"maps are {dtype}"):
             LIF()(torch.zeros(1, 2, 3, dtype=dtype))
 
@@ -224,7 +224,7 @@ def test_torchs_streams_are_handed_over(monkeypatch: pytest.MonkeyPatch, newer: 
     cupy = CuPy()
     cupy.cuda.Stream, cupy.cuda.ExternalStream = stream, lambda handle: ("external", handle)
     install(monkeypatch, cupy)
-    cuda._stream.cache_clear()
-    found = cuda._stream(77, 0)
-    cuda._stream.cache_clear()
+    launch._stream.cache_clear()
+    found = launch._stream(77, 0)
+    launch._stream.cache_clear()
     assert found == (("by protocol", 0, 77) if newer else ("external", 77))

@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -13,21 +14,30 @@ from typing import Any
 import pytest
 
 TYPES = {"float32": "*fp32", "float64": "*fp64", "bfloat16": "*i16", "float16": "*fp16"}
-MAPS = ("x", "grad", "spikes", "to")
+MAPS = ("x", "grad", "spikes", "to", "add", "total", "more", "joined")
+REALS = ("before", "after", "last", "net", "scale", "shift", "mean", "var", "weight", "factors", "sums")
 BINARY = {"DECAY": 0.25, "V_THRESHOLD": 0.5, "HALF_WIDTH": 0.5, "SOFT": False, "STARTS": True}
 BINARY |= {"KEEP": True, "LAST": True}
 FIELDS = {"WIDTH": 4, "PER_BYTE": 2}
 INTEGER = {"DECAY": 0.25, "SCALE": 0.5, "LEVELS": 4.0, "ROUNDING": 12582912.0, "STARTS": True} | FIELDS
 INTEGER |= {"KEEP": True, "LAST": True}
+ADDED = {"ADDS": True, "TOTAL": True, "SMALL": True}
+CHAIN = {"DECAY": 0.25, "SLOPE": 1.0, "INSIDE": 1, "STOPS": 0} | FIELDS
+SUMS = CHAIN | {"MORE": True, "JOINS": True}
 KERNELS: dict[str, dict[str, object]] = {
-    "forward": BINARY,
-    "backward": {"DECAY": 0.25, "SLOPE": 1.0, "SOFT": True},
-    "unpack": {"LOWEST": 1, "LARGEST": 7} | FIELDS,
-    "integer_forward": INTEGER,
-    "integer_backward": {"DECAY": 0.25, "SCALE": 0.5} | FIELDS,
-    "integrate": {"NEGATIVE": -math.inf, "REPAY": 0.0, "NEEDS_SPIKE": True},
+    "source.forward": BINARY,
+    "source.backward": {"DECAY": 0.25, "SLOPE": 1.0, "SOFT": True},
+    "source.unpack": {"LOWEST": 1, "LARGEST": 7} | FIELDS,
+    "source.integer_forward": INTEGER,
+    "source.integer_backward": {"DECAY": 0.25, "SCALE": 0.5} | FIELDS,
+    "source.integrate": {"NEGATIVE": -math.inf, "REPAY": 0.0, "NEEDS_SPIKE": True},
+    "norm_source.forward": BINARY | ADDED,
+    "norm_source.integer_forward": INTEGER | ADDED,
+    "norm_source.through": CHAIN | {"JOINED": False, "BATCH": True, "SMALL": True},
+    "norm_source.sums": SUMS | {"SIDE": True, "ROWS": 16, "COLUMNS": 64, "together": 1},
+    "norm_source.sums in planes": SUMS | {"SIDE": False, "ROWS": 1, "COLUMNS": 1024},
 }
-DTYPES_OF = {"integrate": ["float32", "float64"]}  # potentials of converted networks are float32
+DTYPES_OF = {"source.integrate": ["float32", "float64"]}  # potentials of converted networks are float32
 
 
 @pytest.mark.slow
@@ -50,6 +60,8 @@ def test_compiles_for_a_gpu(
     assert "fma" not in text
     # A thread has several neurons side by side, and stores what it has of them at once.
     stores = [line for line in text.splitlines() if "st.global" in line]
+    if "sums" in kernel:  # which stores two numbers of a channel besides
+        stores = [line for line in stores if "b32" not in line or ".v" in line]
     assert stores
     assert all(".v2" in line or ".v4" in line or "st.global.b64" in line for line in stores), stores
 
@@ -59,19 +71,21 @@ def _compiled(triton: Any, architecture: int, steps: int | None, kernel: str, dt
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from emsyolo.neuron.kernels import triton_source
-
-    function = getattr(triton_source, kernel)
+    module, name = kernel.split()[0].split(".")
+    function = getattr(import_module(f"emsyolo.neuron.kernels.triton_{module}"), name)
     real = "float64" if dtype == "float64" else "float32"
     constants = KERNELS[kernel] | {
         "BFLOAT16": dtype == "bfloat16",
         "REAL": getattr(triton.language, real),
-        "BLOCK": 1024,
     }
+    if "sums" not in kernel:
+        constants["BLOCK"] = 1024
     if steps is not None:
         constants |= {"steps": steps}
-    types = dict.fromkeys(MAPS, TYPES[dtype]) | dict.fromkeys(("before", "after", "last", "net"), TYPES[real])
-    types |= {"bits": "*u8", "row": "i64", "neurons": "i64", "steps": "i32"}
+    types = dict.fromkeys(MAPS, TYPES[dtype]) | dict.fromkeys(REALS, TYPES[real])
+    types |= {"bits": "*u8", "row": "i64", "neurons": "i64", "channels": "i64", "together": "i64", "steps": "i32"}
+    if "sums" in kernel:
+        types["to"] = TYPES[real]
     types |= dict.fromkeys(constants, "constexpr")
     names = function.arg_names
     source = ASTSource(
@@ -93,5 +107,6 @@ def test_functions_are_called_as_those_of_cupy_are() -> None:
     from emsyolo.neuron.kernels import cuda, triton_kernels
 
     names = ["forward", "backward", "unpack", "integer_forward", "integer_backward", "integer_unpack", "integrate"]
+    names += ["norm_forward", "norm_integer_forward", "norm_backward"]
     for name in names:
         assert signature(getattr(triton_kernels, name)) == signature(getattr(cuda, name)), name

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from collections.abc import Callable
 
 import torch
+from test_cuda_grid import back_case, norm_case
 from torch import Tensor
 
 from emsyolo.neuron.kernels import compiled, integer, integrate
@@ -136,6 +138,15 @@ def many_programs() -> None:
     assert ours.forward(x[:, :0], None, **constants)[0].shape == (5, 0, 3, 701)
 
 
+def behind_a_normalisation() -> None:
+    for dtype in DTYPES:
+        chance = random.Random(f"{dtype}")
+        for number in range(8):
+            ours.SUM_PROGRAMS = 2 if number % 2 else 1024  # few: programs take more than one tile
+            norm_case(chance, dtype, ours)
+            back_case(chance, dtype, ours)
+
+
 if __name__ == "__main__":
     torch.manual_seed(0)
     for case in cases():
@@ -145,3 +156,4 @@ if __name__ == "__main__":
     rounds_after_every_operation()
     bfloat16_is_rounded_to_the_nearest()
     many_programs()
+    behind_a_normalisation()

@@ -3,7 +3,7 @@
 Runs alternate; ratios are those of the medians. What autograd keeps of a training step is counted in bytes.
 
     python benchmark/spike_yolo.py [--model spike_yolo_n] [--batch 2] [--size 320] [--steps 1] [--levels 4] [--runs 5]
-                                   [--device cpu|cuda] [--out FILE]
+                                   [--device cpu|cuda] [--tuned] [--out FILE]
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class Bench:
         levels = f"neuron.levels={self.args.levels}"
         return build_detector(self.args.model, 80, self.args.steps, [levels]).to(self.device)
 
-    def ours(self, memory: Memory) -> Detector:
+    def ours(self, memory: Memory, memory_format: torch.memory_format = torch.channels_last) -> Detector:
         detector = self.build()
         set_memory(detector, memory)
-        return detector.to(memory_format=torch.channels_last)
+        return detector.to(memory_format=memory_format)
 
     def answer(self, detector: Detector) -> Task:
         def run() -> None:
@@ -73,7 +73,9 @@ class Bench:
         return {PLAIN: self.answer(plainly(self.build()))} | {f"ours, {p}": self.answer(r) for p, r in ready.items()}
 
     def training(self) -> dict[str, Task]:
-        return {PLAIN: self.step(plainly(self.build()))} | {f"ours, {m}": self.step(self.ours(m)) for m in MEMORIES}
+        tasks = {PLAIN: self.step(plainly(self.build()))} | {f"ours, {m}": self.step(self.ours(m)) for m in MEMORIES}
+        # Depthwise convolutions have other kernels there.
+        return tasks | {"ours, plain, contiguous": self.step(self.ours("plain", torch.contiguous_format))}
 
     def kept(self) -> dict[str, float]:
         """MB that autograd keeps of a training step."""
@@ -96,8 +98,10 @@ def main() -> None:
     parser.add_argument("--levels", type=int, default=4)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--tuned", action="store_true", help="cuDNN times its algorithms first")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    torch.backends.cudnn.benchmark = args.tuned
     args.threads = torch.get_num_threads()
     result = about(args, ("out",))
     bench = Bench(args)

@@ -21,7 +21,7 @@ from emsyolo.deploy.lower import lowered
 from emsyolo.io import written_whole
 from emsyolo.layer.multistep import MultiStep, Residual
 from emsyolo.model.detector import Detector
-from emsyolo.neuron.neuron import is_neuron
+from emsyolo.neuron.neuron import Spikes, is_neuron, spikes_of
 from emsyolo.neuron.plain import PlainLIF
 from emsyolo.types import Candidates
 
@@ -92,7 +92,9 @@ class Graph:
         if isinstance(module, PlainLIF):
             return self.add(name, self._neuron(name, module, size), sources), size
         if is_neuron(module):
-            raise NotInNIR(f"{name} is {type(module).__name__}; of neurons NIR has the leaky one with a reset to 0")
+            sent = spikes_of(module)
+            kind = type(module).__name__ if sent is None or sent == Spikes() else f"a neuron that sends {sent.levels}"
+            raise NotInNIR(f"{name} is {kind}; of neurons NIR has the leaky one with a reset to 0")
         raise NotInNIR(f"{name} is {type(module).__name__}, which NIR has no node for")
 
     def _convolution(self, name: str, one: nn.Conv2d, sources: list[str], size: Size) -> tuple[list[str], Size]:

@@ -162,17 +162,17 @@ class AccumulateFire(base.MemoryModule):
         """Spikes while the last currents are still to come, each on the sum so far."""
         assert self.delay is not None
         sums = charges.cumsum(dim=0)
-        sent = torch.zeros_like(sums[0])
-        spikes = torch.zeros_like(sums)
-        for step, weight in enumerate(weights):
+        sent: Tensor | float = 0.0
+        spikes = []
+        for step, weight in enumerate(weights.unbind(0)):
             rest = self._levels(sums[min(step + self.delay, len(sums) - 1)], len(sums)) - sent
             least = (weight + 1) / 2 if self.code == "ternary" else weight
             fired = (rest >= least).to(sums.dtype)
             if self.spikes.signed:
-                fired -= (rest <= -least).to(sums.dtype)
-            spikes[step] = fired
+                fired = fired - (rest <= -least).to(sums.dtype)
+            spikes.append(fired)
             sent = sent + fired * weight
-        return spikes
+        return torch.stack(spikes)
 
     def extra_repr(self) -> str:
         """The settings."""

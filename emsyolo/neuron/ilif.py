@@ -16,6 +16,7 @@ from emsyolo.neuron.memory import Memory
 from emsyolo.neuron.neuron import Spikes
 from emsyolo.neuron.normalisation import Normalisation, needs_gradient
 from emsyolo.neuron.packed import Packed
+from emsyolo.neuron.plain import PlainILIF
 
 Backend = Literal["auto", "torch", "numba", "cupy"]
 DEVICE = {"numba": "cpu", "cupy": "cuda"}
@@ -169,11 +170,11 @@ class ILIF(neuron.ILIFNode):
         self.pack = memory != "plain"
         return memory == "packed"
 
-    def plain(self) -> ILIF:
-        """The same in torch's operators."""
-        copied = ILIF(self.levels, self.decay, self.input_scale, self.v_threshold, backend="torch")
-        copied.v = self.v
-        return copied
+    def plain(self) -> PlainILIF:
+        """The same in plain operators, for inference."""
+        return PlainILIF(
+            decay=self.decay, input_scale=self.input_scale, v_threshold=self.v_threshold, levels=self.levels
+        )
 
     def take_bits(self) -> Packed | None:
         """The bits of the last spikes, once, where the node packs them (`pack`) and a gradient is to come."""

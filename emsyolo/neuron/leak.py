@@ -50,6 +50,10 @@ class Leak(nn.Module):
             )
         return self.logit.to(torch.promote_types(x.dtype, torch.float32)).sigmoid()
 
+    def now(self) -> Tensor:
+        """The decays `[C, 1, 1]` as they are, for maps `[N, C, H, W]`; no gradient flows into them."""
+        return self.logit.detach().sigmoid().view(-1, 1, 1)
+
     @torch.no_grad()
     def _begin(self, x: Tensor) -> None:
         if x.ndim < 3:

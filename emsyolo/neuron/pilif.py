@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from functools import partial
 
 import torch
@@ -13,6 +12,7 @@ from emsyolo.neuron.kernels import operator, reference, trained_operator
 from emsyolo.neuron.kernels.layout import check_potential
 from emsyolo.neuron.leak import Leak, beside
 from emsyolo.neuron.packed import Packed
+from emsyolo.neuron.plain import PlainILIF
 from emsyolo.neuron.plif import TrainedBackend, check_backend
 
 
@@ -75,11 +75,11 @@ class PILIF(ILIF):
     def _on_gpu(self) -> str:
         return "torch"  # no kernel for a GPU trains decays
 
-    def plain(self) -> PILIF:
-        """The same in torch's operators."""
-        copied = copy.deepcopy(self)
-        copied.backend = "torch"
-        return copied
+    def plain(self) -> PlainILIF:
+        """The same in plain operators, for inference, with the decays as they are now."""
+        return PlainILIF(
+            decay=self.leak.now(), input_scale=self.input_scale, v_threshold=self.v_threshold, levels=self.levels
+        )
 
 
 def _unpacked(bits: Tensor, steps: int, dtype: torch.dtype, *, levels: int) -> Tensor:

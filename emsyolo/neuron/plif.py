@@ -92,8 +92,9 @@ class PLIF(LIF):
 
     def plain(self) -> PlainLIF:
         """The same in plain operators, for inference, with the decays as they are now."""
-        decays = self.leak.logit.detach().sigmoid().view(-1, 1, 1)
-        return PlainLIF(decay=decays, v_threshold=self.v_threshold, soft_reset=self.soft_reset, start=self.start)
+        return PlainLIF(
+            decay=self.leak.now(), v_threshold=self.v_threshold, soft_reset=self.soft_reset, start=self.start
+        )
 
 
 def check_backend(backend: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -60,15 +61,18 @@ def if_steps(
         repay: what a negative spike adds to the potential.
         needs_spike: see above.
     """
-    spikes = torch.empty_like(x)
-    for t, current in enumerate(x):
+    spikes = []
+    for current in x.unbind(0):
         u = v + current
-        back = (u <= negative) & ((net > 0) | (not needs_spike))
-        fired = (u >= 1).to(x.dtype)
-        torch.sub(fired, back.to(x.dtype), out=spikes[t])
-        v = u - fired + repay * back
-        net = net + spikes[t]
-    return spikes, v, net
+        sent = (u >= 1).to(x.dtype)
+        v = u - sent
+        if negative > -math.inf:
+            low = u <= negative
+            back = (low & (net > 0) if needs_spike else low).to(x.dtype)
+            sent, v = sent - back, v + repay * back
+        net = net + sent
+        spikes.append(sent)
+    return torch.stack(spikes), v, net
 
 
 def ilif_steps(

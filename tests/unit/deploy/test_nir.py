@@ -81,7 +81,7 @@ def test_every_channel_leaks_by_its_own_decay(tmp_path: Path) -> None:
     ):  # snnTorch knows one per layer
         import_from_nir(nir.read(str(tmp_path / "a.nir")))
     integer = build_detector("sew_resnet18", 3, STEPS, ["model.width=0.125", "neuron=pilif"])
-    with pytest.raises(ValueError, match=r"backbone\.stem\.\d is PILIF; of neurons NIR has the leaky one with a reset"):
+    with pytest.raises(ValueError, match=r"backbone\.stem\.\d is a neuron that sends 16; of neurons NIR has"):
         export_nir(integer, tmp_path / "b.nir", part="backbone", dt=1e-4)
 
 

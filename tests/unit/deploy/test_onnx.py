@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import onnx
@@ -16,6 +17,7 @@ from emsyolo.deploy.export import Agreement, agreement
 from emsyolo.deploy.onnx import Onnx
 from emsyolo.model.detector import Detector
 from emsyolo.model.postprocess import Postprocess
+from emsyolo.neuron.ilif import ILIF
 
 ABOUT = {"class_names": ["a", "b"], "T": 2}
 
@@ -100,5 +102,10 @@ def test_the_graph_of_a_step_has_the_memories_of_the_temporal_part(tmp_path: Pat
         nn.init.normal_(level.output.weight)
     written = Onnx().write(detector, frames, tmp_path / "a.onnx", ABOUT)
     agree(*compare(detector, frames, written))
+    neurons = sum(isinstance(one, ILIF) for one in detector.modules())
+    for path, steps in zip(written, (2, 1), strict=True):
+        kinds = Counter(node.op_type for node in onnx.load(path).graph.node)
+        assert kinds["Round"] == kinds["Clip"] <= steps * neurons
+        assert not any(kind.startswith("Scatter") for kind in kinds)  # slower than all else
     names = [one.name for one in onnx.load(written[1]).graph.input]
     assert {f"temporal.levels.{level}.{name}" for level in (0, 1) for name in "hc"} <= set(names)

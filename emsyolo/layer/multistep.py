@@ -28,6 +28,8 @@ def over_time(x: Tensor, apply: Callable[[Tensor], Tensor]) -> Tensor:
     """
     if x.shape[0] > 1 and x.stride(0) == 0:
         return over_time(x[:1], apply).expand(x.shape[0], -1, -1, -1, -1)
+    if x.shape[0] == 1:  # with sizes that are known, which spares exporters much arithmetic with N
+        return apply(x.squeeze(0)).unsqueeze(0)
     return functional.seq_to_ann_forward(x, apply)
 
 

@@ -62,13 +62,13 @@ def test_one_pass_reads_out_at_every_time(script: Run, tmp_path: Path) -> None:
     Image.fromarray((np.random.default_rng(0).random((96, 128, 3)) * 255).astype("uint8")).save(pictures_of / "a.png")
     script("predict.py", f"checkpoint={converted}", f"source={pictures_of}", f"out={tmp_path / 'found'}")
     assert (tmp_path / "found" / "predictions.json").exists()
-    script("export.py", f"checkpoint={converted}", f"out={tmp_path / 'spiking.onnx'}", "T=4", "dataset.limit=8")
+    script("export.py", f"checkpoint={converted}", f"out={tmp_path / 'spiking.onnx'}", "T=2", "dataset.limit=8")
     assert (tmp_path / "spiking.step.onnx").exists()
     script("export.py", "model=spiking_yolov3_fc", "format=safetensors", "convert=plain", "T=4",
            f"out={tmp_path / 'spiking'}", *SMALL)  # fmt: skip
     assert (tmp_path / "spiking.safetensors").exists()
 
-    for rule, steps in (("delayed", 4), ("radix", 4)):
+    for rule, steps in (("delayed", 2), ("radix", 3)):
         more = ["convert.tune_epochs=1"] if rule == "radix" else []
         script("evaluate.py", "model=spiking_yolov3_fc", f"T={steps}", f"convert={rule}", *more, *SMALL)
         metrics = json.loads((newest(runs) / "metrics.json").read_text())

@@ -27,6 +27,7 @@ SMALL = {
     "ncaltech101": ["dataset.frame_hw=[90,120]", "dataset.size_hw=[96,128]"],
     "rvt_tree": [],
 }
+DRAWN = ("dsec_detection", "rvt_tree")  # of a recording, and of frames
 
 
 @pytest.mark.parametrize("name", TREES)
@@ -35,14 +36,21 @@ def test_trains_and_evaluates(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     TREES[name](tmp_path / name)
     data = [f"dataset={name}", f"dataset.root={tmp_path / name}", f"runs_dir={tmp_path / 'runs'}", *SMALL[name]]
     data += ["dataset.num_workers=0", "dataset.limit=8", "dataset.batch_size=8", "dataset.eval_batch_size=8"]
-    trained = call(
-        "train", *data, "model=ems_small", "head=anchor_free", "model.width=0.125", "trainer.max_epochs=1", "T=1"
-    )
+    small = [
+        "model=ems_small",
+        "model.depth=[1,1,1,1]",
+        "head=anchor_free",
+        "model.width=0.125",
+        "trainer.max_epochs=1",
+        "T=1",
+    ]
+    trained = call("train", *data, *small, "pictures=false")
     assert trained["images"] >= 2
     assert trained["events"]["rate_per_s"] > 100
     assert {"none", "prophesee", "one_mpx"} <= trained["by_filter"].keys()
     recorded = name != "rvt_tree"  # which keeps frames
-    evaluated = call("evaluate", "speed_s=0", *data, "model=ems_small", f"stream={recorded}")
+    drawn = f"pictures={name in DRAWN}".lower()
+    evaluated = call("evaluate", "speed_s=0", *data, "model=ems_small", f"stream={recorded}", drawn)
     assert evaluated["mAP"] == trained["mAP"]
     assert not recorded or evaluated["stream"]["steps"] >= evaluated["stream"]["recordings"] > 0
     (run, _) = sorted((tmp_path / "runs").glob(f"{name}/ems_small/*"))

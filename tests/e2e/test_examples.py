@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from e2e_settings import ROOT, TINY
+from e2e_settings import QUICK, ROOT, TINY
 from preloaded import run_program
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -23,17 +23,17 @@ def test_train_on_coco_json(tmp_path: Path) -> None:
 
 def test_convert_ann_trains_one_or_takes_one(tmp_path: Path, data_dir: Path) -> None:
     folders = [f"data_dir={data_dir}", f"runs_dir={tmp_path / 'runs'}"]
-    said = example("convert_ann.py", "1", *TINY[:4], *folders, tmp_path=tmp_path)
+    said = example("convert_ann.py", "1", *TINY[:5], *QUICK, *folders, tmp_path=tmp_path)
     assert "signed T=16" in said
     (trained,) = (tmp_path / "runs").glob("digits/spiking_yolov3_fc/*/checkpoints/best.ckpt")
-    again = example("convert_ann.py", str(trained), *TINY[:4], *folders, tmp_path=tmp_path)
+    again = example("convert_ann.py", str(trained), *TINY[:4], *QUICK, *folders, tmp_path=tmp_path)
     assert again.splitlines()[-1] == said.splitlines()[-1]
     assert again.splitlines()[-1].startswith("the ANN: mAP@0.5 ")
     assert len(list((tmp_path / "runs").glob("digits/spiking_yolov3_fc/*/checkpoints"))) == 1  # not trained again
 
 
 def test_watch_events(tmp_path: Path, data_dir: Path) -> None:
-    small = ["1", "dataset.limit=7", "dataset.size_hw=[96,128]", "model.width=0.125"]
+    small = ["1", "dataset.limit=7", "dataset.size_hw=[96,128]", "model.width=0.125", *QUICK]
     folders = [f"data_dir={data_dir}", f"runs_dir={tmp_path / 'runs'}"]
     assert "latency p50" in example("watch_events.py", *small, *folders, tmp_path=tmp_path)
 

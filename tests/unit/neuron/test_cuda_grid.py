@@ -9,7 +9,7 @@ import math
 import mmap
 import random
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,14 +189,19 @@ def norm_case(chance: random.Random, dtype: torch.dtype, kernels: Any = cuda) ->
 
 # Among them three channels that, side by side, leave an odd number of threads per column, all with items of their own.
 BACK_SHAPES = [*SHAPES[1:7], (1, 301, 2, 2), (1, 1, 64, 65), (2, 3, 9, 11)]
+MANY_CHANNELS = (2, 257 * 8, 1, 1)  # more than a block takes side by side, in every dtype
 
 
-def back_case(chance: random.Random, dtype: torch.dtype, kernels: Any = cuda) -> None:
+def back_case(
+    chance: random.Random,
+    dtype: torch.dtype,
+    kernels: Any = cuda,
+    shapes: Sequence[tuple[int, ...]] = (*BACK_SHAPES, MANY_CHANNELS),
+) -> None:
     """The way back through both neurons, a normalisation and a shortcut: what the CPU finds in float64."""
     steps = chance.choice((1, 2, 3, 5))
-    columns = (2, 257 * launch.VECTOR_BYTES // dtype.itemsize, 1, 1)  # more than a block has
     layout = channels_last if chance.random() < 0.4 else chance.choice(list(LAYOUTS.values()))
-    x = layout(eighths((steps, *chance.choice([*BACK_SHAPES, columns])), dtype))
+    x = layout(eighths((steps, *chance.choice(shapes)), dtype))
     real, channels = potential_dtype(dtype), x.shape[2]
     mean, weight = torch.randn(2, channels, dtype=real)
     var, upstream = torch.rand(channels, dtype=real) + 0.5, upstream_of(chance, x)

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 
 import torch
-from test_cuda_grid import back_case, norm_case
+from test_cuda_grid import SHAPES, back_case, norm_case
 from torch import Tensor
 
 from emsyolo.neuron.kernels import compiled, integer, integrate
@@ -144,7 +144,7 @@ def behind_a_normalisation() -> None:
         for number in range(8):
             ours.SUM_PROGRAMS = 2 if number % 2 else 32  # few: programs take more than one tile
             norm_case(chance, dtype, ours)
-            back_case(chance, dtype, ours)
+            back_case(chance, dtype, ours, SHAPES[1:7])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg, read_file
 
 # What is opened as an image, whatever its suffix says. Not all that Pillow knows: EPS, for one, starts a program.
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "PPM")
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "PPM", "HEIF")
+HEIC = (".heic", ".heif")
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm",
+    *HEIC,
 )  # fmt: skip
 MAX_PIXELS = 178_956_970  # Pillow's own limit: an image that declares more is refused before memory is taken
 ORIENTATION = 0x0112  # of EXIF
@@ -26,18 +29,28 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 @cache
 def formats() -> list[str]:
-    """Those of `FORMATS` that this Pillow reads."""
+    """Those of `FORMATS` that this Pillow reads; HEIF with one of its plugins."""
     Image.init()
+    for plugin in ("pi_heif", "pillow_heif"):
+        with suppress(ImportError):
+            import_module(plugin).register_heif_opener()
+            break
     return [kind for kind in FORMATS if kind in Image.OPEN]
+
+
+def missing_reader(path: Path) -> str | None:
+    """What is to be installed before an image can be read; None: nothing is known to be missing."""
+    lacks = path.suffix.lower() in HEIC and "HEIF" not in formats()
+    return "HEIC needs pip install 'emsyolo[heic]'" if lacks else None
 
 
 def read_image(path: Path, *, upright: bool = False) -> Tensor:
     """The pixels `[3, H, W]` uint8, RGB, of an image of 8 or 16 bits.
 
-    Of an animation the first picture; transparency is left out; of 16 bits the upper eight.
+    Of an animation the first picture; transparency is left out; of 16 bits the upper eight. HEIC is upright always.
 
     Args:
-        path: of the file, a JPEG, PNG, GIF, WebP, BMP, TIFF, AVIF or PPM.
+        path: of the file, a JPEG, PNG, GIF, WebP, BMP, TIFF, AVIF, PPM or HEIC.
         upright: turn the image as its EXIF orientation says. Boxes of annotated sets are of the stored pixels.
 
     Raises:
@@ -55,6 +68,8 @@ def read_image(path: Path, *, upright: bool = False) -> Tensor:
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such image file") from error
     except Exception as error:  # a decoder that meets damaged data may raise anything
+        if lacking := missing_reader(path):
+            raise ValueError(f"{path}: {lacking}") from error
         reason = (str(error).splitlines() or [type(error).__name__])[0].replace(str(path), path.name)
         raise ValueError(f"{path}: the image cannot be decoded ({reason}); replace the file or remove it") from error
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from emsyolo.bar import bar
 from emsyolo.dataset.check import report_left_out
-from emsyolo.dataset.pixels import MAX_PIXELS, check_sums, formats, orientation_of, pixels_of
+from emsyolo.dataset.pixels import MAX_PIXELS, check_sums, formats, missing_reader, orientation_of, pixels_of
 from emsyolo.io import written_whole
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,8 @@ def examine(path: Path, *, decode: bool = True) -> Header:
     except Image.DecompressionBombError as error:
         raise ValueError(f"declares more than {MAX_PIXELS} pixels") from error
     except Exception as error:  # a decoder that meets damaged data may raise anything
-        raise ValueError("cut off or damaged" if opened else "not a readable image") from error
+        unread = missing_reader(path) or "not a readable image"
+        raise ValueError("cut off or damaged" if opened else unread) from error
 
 
 def _whole_jpeg(path: Path) -> bool:

@@ -10,7 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from emsyolo.dataset import pixels as pixels_module
+from emsyolo.dataset import verify
 from emsyolo.dataset.pixels import read_image
+from emsyolo.dataset.verify import Header, examine
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
 RGB = np.stack([GREY, GREY[::-1], 255 - GREY], axis=-1)
@@ -47,6 +50,38 @@ def test_formats_with_loss(tmp_path: Path, suffix: str) -> None:
     flat = np.full((16, 24, 3), 90, dtype=np.uint8)
     Image.fromarray(flat).save(tmp_path / f"a.{suffix}")
     np.testing.assert_allclose(pixels(tmp_path / f"a.{suffix}").astype(int), flat, atol=3)
+
+
+TURNED = Path(__file__).with_name("turned.heic")  # 96x64 px, to be shown turned to the right, as a phone writes it
+
+
+def test_a_photograph_of_a_phone_is_upright() -> None:
+    pytest.importorskip("pi_heif", reason="no reader of HEIC here")
+    coarse = Image.fromarray(np.random.default_rng(0).integers(256, size=(4, 6, 3), dtype=np.uint8))
+    upright = np.rot90(np.asarray(coarse.resize((96, 64), Image.Resampling.BICUBIC)), -1).astype(int)
+    for found in (pixels(TURNED), pixels(TURNED, upright=True)):
+        assert found.shape == (96, 64, 3)
+        assert np.abs(found - upright).mean() < 5
+    assert examine(TURNED) == Header(96, 64)
+
+
+def test_half_a_photograph_of_a_phone_is_damaged(tmp_path: Path) -> None:
+    pytest.importorskip("pi_heif", reason="no reader of HEIC here")
+    half = tmp_path / "half.HEIC"
+    half.write_bytes(TURNED.read_bytes()[:1600])
+    with pytest.raises(ValueError, match=r"half\.HEIC: the image cannot be decoded"):
+        read_image(half)
+    with pytest.raises(ValueError, match="not a readable image"):  # which it says before any pixel is read
+        examine(half)
+
+
+def test_without_its_reader_heic_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pixels_module, "formats", lambda: ["JPEG", "PNG"])
+    monkeypatch.setattr(verify, "formats", lambda: ["JPEG", "PNG"])
+    with pytest.raises(ValueError, match=r"turned\.heic: HEIC needs pip install 'emsyolo\[heic\]'$"):
+        read_image(TURNED)
+    with pytest.raises(ValueError, match=r"^HEIC needs pip install 'emsyolo\[heic\]'$"):
+        examine(TURNED)
 
 
 def test_modes(tmp_path: Path) -> None:

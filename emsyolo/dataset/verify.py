@@ -119,7 +119,8 @@ def image_headers(paths: Sequence[Path], name: str, verify: str = "once") -> dic
     new = [path for path in paths if path not in known]
     results = known | _examined(new, name, decode=verify != "never")
     if memory and new:
-        memory.keep({path: results[path] for path in new})
+        # What only lacks its reader may have it the next time.
+        memory.keep({path: results[path] for path in new if missing_reader(path) is None})
     report_left_out({path: one for path in paths if isinstance(one := results[path], str)}, len(paths), name)
     return {path: one for path in paths if isinstance(one := results[path], Header)}
 

@@ -84,6 +84,16 @@ def test_without_its_reader_heic_says_what_to_install(monkeypatch: pytest.Monkey
         examine(TURNED)
 
 
+def test_a_photograph_is_read_once_its_reader_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("pi_heif", reason="no reader of HEIC here")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with monkeypatch.context() as without:
+        without.setattr(pixels_module, "formats", lambda: ["JPEG", "PNG"])
+        without.setattr(verify, "formats", lambda: ["JPEG", "PNG"])
+        assert verify.image_headers([TURNED], "photographs") == {}
+    assert verify.image_headers([TURNED], "photographs") == {TURNED: Header(96, 64)}
+
+
 def test_modes(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     three = np.repeat(GREY[..., None], 3, axis=-1)
